@@ -1,0 +1,1 @@
+"""Tapeline: ticks to bins, bars, facts and a live page. Each worker is `python -m glue.<name>`."""

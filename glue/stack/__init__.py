@@ -1,0 +1,1 @@
+"""The embedded stack: real Kafka and a real schema registry as child processes."""
