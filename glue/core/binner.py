@@ -1,0 +1,350 @@
+"""The binner: feed lines in, closed bins, watermark records and dead letters out, in publishing order.
+
+Every line is decided by the lines before it (and, on a live feed, the wall clock it is given): how lines
+are cut into chunks changes nothing. Open bins are found by start and symbol; starts are few (those within
+L + S of the newest tick), so the cost of a tick depends neither on open bins nor on symbols.
+"""
+
+from heapq import heappop, heappush
+
+import msgspec
+
+from glue.core.bins import OpenBin, TickBin, watermark_record
+from glue.core.dead_letters import DeadLetter, LineOccurrences, Reason, line_sha256, line_text
+from glue.core.partition import watermark_symbols
+from glue.core.resume import Position, ResentLines, advance
+from glue.core.ticks import BadLine, Control, Line, Tick, decode_chunk, event_time_ms, is_symbol
+from glue.core.watermarks import BAR_MS, Held, JumpGuard, Mode, Rules, Verdict
+
+Output = TickBin | DeadLetter
+NEVER = -1_000_000
+"""Before any event time and any watermark."""
+
+
+class Feed(msgspec.Struct, frozen=True):
+    """Who speaks. A numbered feed gives every line a `seq` and sends again from `since_ms`."""
+
+    feed_id: str
+    mode: Mode
+    is_numbered: bool = False
+
+
+class Binner:
+    """One feed's bins by the watermark rules of docs/ARCHITECTURE.md.
+
+    Invariants: W(s), M and W never go back; a bin closes as soon as its end is at or below
+    max(W(s), W) - L, so a closed bin never opens again; a watermark record comes after every bin that it
+    says is closed. `is_deterministic` leaves `ingest_ts_ms` null, so that two runs give equal output.
+    """
+
+    def __init__(self, feed: Feed, rules: Rules, *, is_deterministic: bool = False) -> None:
+        self.feed = feed
+        self.rules = rules
+        self.is_ended = False
+        self.newest_ms = NEVER
+        """M: highest event time accepted of any symbol (live: never beyond the wall clock)."""
+        self.watermark_ms = NEVER
+        """W of the feed; NEVER before the first tick or heartbeat."""
+        self.line_count = 0
+        self.tick_count = 0
+        self.resent_count = 0
+        self._is_live = feed.mode == "live"
+        self._is_deterministic = is_deterministic
+        self._symbol_watermarks: dict[str, int] = {}
+        self._open: dict[int, dict[str, OpenBin]] = {}
+        self._starts: list[int] = []
+        self._bars_end_ms = NEVER  # end of the newest bar that a bin was opened for
+        self._second: int | None = None  # last whole second that W - L has reached
+        self._guard = JumpGuard(rules.max_jump_ms)
+        self._arrivals = 0
+        self._out: list[Output] = []
+        self._now_ms = 0
+        self._lines: list[Line] = []  # of the chunk at hand; `_counted` of them are in `_position`
+        self._counted = 0
+        self._position = Position()
+        self._position_before_held = Position()
+        self._occurrences = LineOccurrences()
+        self._resent: ResentLines | None = None
+
+    # What goes in
+
+    def process(self, chunk: bytes, now_ms: int) -> list[Output]:
+        """Take in a chunk of whole lines read at `now_ms` (wall clock, ms since 1970 UTC)."""
+        raws, lines = decode_chunk(chunk)
+        self._begin(lines, now_ms)
+        for i, line in enumerate(lines):
+            if self._resent is not None and self._is_resent(line, i):
+                continue
+            if self.is_ended:
+                self._invalid("line after the end of the feed", raws[i], i)
+            elif isinstance(line, Tick):
+                if line.symbol in self._symbol_watermarks or is_symbol(line.symbol):
+                    self._tick(line, raws[i], i)
+                else:
+                    self._invalid("symbol does not match [A-Za-z0-9_./:-]{1,32}", raws[i], i)
+            elif isinstance(line, BadLine):
+                self._invalid(line.detail, raws[i], i)
+            else:
+                self._control(line, raws[i], i)
+        return self._finish()
+
+    def refuse(self, start: bytes, sha256: str, detail: str, now_ms: int) -> list[Output]:
+        """Dead-letter a line too long to be kept: its start, and the SHA-256 of all of it."""
+        self._begin([BadLine(detail)], now_ms)
+        if self._resent is None or not self._is_resent(self._lines[0], 0):
+            self._dead_letter("invalid", detail, start, 0, sha256=sha256)
+        return self._finish()
+
+    def close_idle(self, now_ms: int) -> list[Output]:
+        """Close all open bins and bars of a connected feed that has been silent for too long."""
+        self._begin([], now_ms)
+        self._close_everything()
+        return self._finish()
+
+    def end(self, now_ms: int) -> list[Output]:
+        """Close all bins and bars: the feed is over."""
+        self._begin([], now_ms)
+        self._end(0)
+        return self._finish()
+
+    def expect_resend(self) -> None:
+        """Skip the old ones among the lines that a numbered feed sends again after a reconnect."""
+        if not self.feed.is_numbered:
+            return
+        self._begin([], self._now_ms)
+        if self._guard.is_holding:  # held ticks come again, as new ones
+            self._guard = JumpGuard(self.rules.max_jump_ms)
+            self._position = self._position_before_held
+        self._resent = ResentLines(self._position)
+
+    # What it knows
+
+    @property
+    def resume_ms(self) -> int | None:
+        """Event time from which the feed must send again so that nothing is missed; None: its start."""
+        if self.watermark_ms == NEVER:
+            return None
+        closed_to = self.watermark_ms - self.rules.late_ms
+        return max(0, min([closed_to - closed_to % self.rules.bin_ms, *self._open]))
+
+    @property
+    def open_bin_count(self) -> int:
+        """Bins that still take ticks."""
+        return sum(map(len, self._open.values()))
+
+    @property
+    def has_open_bars(self) -> bool:
+        """Whether a bin or bar waits for the watermark to move on."""
+        return self._bars_end_ms > self.watermark_ms - self.rules.late_ms
+
+    # Lines
+
+    def _begin(self, lines: list[Line], now_ms: int) -> None:
+        self._count_lines(len(self._lines))
+        self._lines = lines
+        self._counted = 0
+        self._now_ms = now_ms
+        self.line_count += len(lines)
+
+    def _finish(self) -> list[Output]:
+        out, self._out = self._out, []
+        return out
+
+    def _is_resent(self, line: Line, i: int) -> bool:
+        assert self._resent is not None  # noqa: S101
+        is_resent = self._resent.is_resent(line)
+        if is_resent:
+            self.resent_count += 1
+            self._counted = i + 1  # its place was counted when it first came
+        elif self._resent.is_over:
+            self._resent = None
+        return is_resent
+
+    def _control(self, line: Control, raw: bytes, i: int) -> None:
+        if line.type == "end":
+            self._end(i)
+        elif line.type == "hello":
+            self._invalid("hello is not the first line", raw, i)
+        elif line.event_ts is None:
+            self._invalid("heartbeat without event_ts", raw, i)
+        else:
+            event_ms = event_time_ms(line.event_ts)
+            if self._is_live:
+                self._advance(min(event_ms, self._now_ms))
+            elif self.newest_ms != NEVER and event_ms > self.rules.max_jump_ms + max(
+                self.newest_ms, self.watermark_ms
+            ):
+                self._dead_letter("future", "heartbeat jumps ahead", raw, i)
+            else:
+                self._advance(event_ms)
+
+    def _tick(self, tick: Tick, raw: bytes, i: int) -> None:
+        event_ms = round(tick.event_ts * 1e6) // 1000
+        if self._is_live:
+            if event_ms > self._now_ms + self.rules.max_future_ms:
+                self._dead_letter("future", "ahead of the wall clock", raw, i, tick)
+                return
+        elif (
+            event_ms > self.newest_ms + self.rules.max_jump_ms
+            or self.newest_ms == NEVER
+            or self._guard.is_holding
+        ):
+            self._guarded(Held(tick, raw, event_ms), i)
+            return
+        self._accept(tick, raw, i, event_ms)
+
+    def _guarded(self, tick: Held, i: int) -> None:
+        was_holding = self._guard.is_holding
+        verdict = self._guard.take(tick, self.newest_ms if self.newest_ms != NEVER else None)
+        if self._guard.is_holding and (not was_holding or verdict.future or verdict.accepted):
+            self._count_lines(i)
+            self._position_before_held = self._position
+        self._carry_out(verdict, i)
+
+    def _carry_out(self, verdict: Verdict, i: int) -> None:
+        for held in verdict.future:
+            self._dead_letter("future", "jump that no other tick confirmed", held.raw, i, held.tick)
+        for held in verdict.accepted:
+            self._accept(held.tick, held.raw, i, held.event_ms)
+
+    def _accept(self, tick: Tick, raw: bytes, i: int, event_ms: int) -> None:
+        rules = self.rules
+        symbol = tick.symbol
+        newest = self._symbol_watermarks.get(symbol, NEVER)
+        lateness_ms = newest - event_ms if newest > event_ms else 0
+        if lateness_ms > rules.late_ms:
+            self._dead_letter("late", f"more than {rules.late_ms} ms late", raw, i, tick)
+            return
+        start = event_ms - event_ms % rules.bin_ms
+        if start + rules.bin_ms <= max(newest, self.watermark_ms) - rules.late_ms:
+            self._dead_letter("closed", "its bin is already closed", raw, i, tick)
+            return
+
+        self.tick_count += 1
+        self._arrivals += 1
+        order = self._arrivals if tick.seq is None else tick.seq
+        bins = self._open.get(start)
+        if bins is None:
+            bins = self._open[start] = {}
+            heappush(self._starts, start)
+            self._bars_end_ms = max(self._bars_end_ms, start - start % BAR_MS + BAR_MS)
+        open_bin = bins.get(symbol)
+        if open_bin is None:
+            bins[symbol] = OpenBin(tick, event_ms, order, lateness_ms)
+        else:
+            open_bin.add(tick, event_ms, order, lateness_ms)
+
+        # No tick of a live feed raises a watermark beyond the wall clock.
+        reached = self._now_ms if self._is_live and event_ms > self._now_ms else event_ms
+        if reached > newest:
+            self._symbol_watermarks[symbol] = reached
+            if reached > self.newest_ms:
+                self.newest_ms = reached
+                self._advance(reached - rules.skew_ms)
+            if reached > self.watermark_ms:
+                self._close_symbol(symbol, max(newest, self.watermark_ms), reached)
+
+    # Closing
+
+    def _advance(self, watermark_ms: int) -> None:
+        """Raise W, close what that closes, then tell every partition when a second is complete."""
+        if watermark_ms <= self.watermark_ms:
+            return
+        self.watermark_ms = watermark_ms
+        rules = self.rules
+        newest_closed = watermark_ms - rules.late_ms - rules.bin_ms
+        while self._starts and self._starts[0] <= newest_closed:
+            start = heappop(self._starts)
+            for symbol, open_bin in self._open.pop(start).items():
+                self._publish(symbol, start, open_bin)
+        second = (watermark_ms - rules.late_ms) // BAR_MS
+        if self._second is not None and second > self._second:
+            for symbol in watermark_symbols(rules.partitions):
+                self._out.append(watermark_record(symbol, watermark_ms, rules.bin_ms, self._ingest_ts_ms()))
+        self._second = second
+
+    def _close_symbol(self, symbol: str, before_ms: int, reached_ms: int) -> None:
+        """Close the bins of one symbol whose own newest tick is ahead of W (by at most S)."""
+        bin_ms, late_ms = self.rules.bin_ms, self.rules.late_ms
+        oldest_open = (before_ms - late_ms) // bin_ms * bin_ms
+        for start in range(oldest_open, reached_ms - late_ms - bin_ms + 1, bin_ms):
+            open_bin = self._open.get(start, {}).pop(symbol, None)
+            if open_bin is not None:
+                self._publish(symbol, start, open_bin)
+
+    def _publish(self, symbol: str, start: int, open_bin: OpenBin) -> None:
+        self._out.append(
+            open_bin.closed(symbol, start, self.rules.bin_ms, self.watermark_ms, self._ingest_ts_ms())
+        )
+
+    def _close_everything(self) -> None:
+        if self._bars_end_ms != NEVER:
+            self._advance(self._bars_end_ms + self.rules.late_ms)
+
+    def _end(self, i: int) -> None:
+        verdict = self._guard.end(self.newest_ms if self.newest_ms != NEVER else None)
+        self._carry_out(verdict, i)
+        self._close_everything()
+        self.is_ended = True
+
+    def _ingest_ts_ms(self) -> int | None:
+        return None if self._is_deterministic else self._now_ms
+
+    # Dead letters and position
+
+    def _invalid(self, detail: str, raw: bytes, i: int) -> None:
+        self._dead_letter("invalid", detail, raw, i)
+
+    def _dead_letter(
+        self,
+        reason: Reason,
+        detail: str,
+        raw: bytes,
+        i: int,
+        tick: Tick | None = None,
+        *,
+        sha256: str | None = None,
+    ) -> None:
+        raw = raw.rstrip(b"\r")
+        sha256 = sha256 or line_sha256(raw)
+        event_ms = lateness_ms = None
+        if tick is not None:
+            event_ms = event_time_ms(tick.event_ts)
+            lateness_ms = max(0, self._symbol_watermarks.get(tick.symbol, NEVER) - event_ms)
+        seq = tick.seq if tick is not None else self._lines[i].seq
+        self._out.append(
+            DeadLetter(
+                dlt_id=self._dead_letter_id(seq, sha256, i),
+                reason=reason,
+                detail=detail,
+                symbol=tick.symbol if tick is not None else None,
+                event_ts_ms=event_ms,
+                lateness_ms=lateness_ms,
+                watermark_ms=self.watermark_ms if self.watermark_ms != NEVER else None,
+                seq=seq,
+                line=line_text(raw),
+                line_sha256=sha256,
+                ingest_ts_ms=self._ingest_ts_ms(),
+            )
+        )
+
+    def _dead_letter_id(self, seq: int | None, sha256: str, i: int) -> str:
+        feed_id = self.feed.feed_id
+        if not self.feed.is_numbered:
+            return f"{feed_id}-{sha256[:16]}-{self._occurrences.next(sha256)}"
+        if seq is not None:
+            return f"{feed_id}-{seq}"
+        # Relative to the last numbered line, so that a resumed run gives the same id.
+        self._count_lines(i)
+        after = self._position.seq if self._position.seq is not None else "start"
+        return f"{feed_id}-{after}-{sha256[:16]}-{self._occurrences.next(sha256)}"
+
+    def _count_lines(self, to: int) -> None:
+        """Move the position over the lines of the chunk before index `to`."""
+        if to <= self._counted or not self.feed.is_numbered:
+            return
+        moved = advance(self._position, self._lines[self._counted : to])
+        if moved.seq != self._position.seq:
+            self._occurrences.clear()
+        self._position = moved
+        self._counted = to
