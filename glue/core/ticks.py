@@ -75,13 +75,15 @@ def decode_line(raw: bytes) -> Line:
     """Decode one line; whatever the bytes are, the answer is a value and never an exception."""
     try:
         raw.decode()
-        return _tick_decoder.decode(raw)
+        try:
+            return _tick_decoder.decode(raw)
+        except msgspec.ValidationError as error:
+            # The decoder stops at the first wrong value: what follows may not even be JSON.
+            return _decode_other(raw, str(error))
     except UnicodeDecodeError as error:
         return BadLine(f"not UTF-8 (byte {error.start})")
     except RecursionError:
         return BadLine("nested too deeply")
-    except msgspec.ValidationError as error:
-        return _decode_other(raw, str(error))
     except msgspec.DecodeError as error:
         return BadLine(str(error))
 
@@ -90,14 +92,18 @@ def _decode_other(raw: bytes, tick_error: str) -> Control | BadLine:
     try:
         _typed_decoder.decode(raw)
     except msgspec.ValidationError:
-        try:
-            return BadLine(tick_error, _numbered_decoder.decode(raw).seq)
-        except msgspec.ValidationError:
-            return BadLine(tick_error)
+        return BadLine(tick_error, _readable_seq(raw))
     try:
         return _control_decoder.decode(raw)
     except msgspec.ValidationError as error:
-        return BadLine(str(error))
+        return BadLine(str(error), _readable_seq(raw))
+
+
+def _readable_seq(raw: bytes) -> int | None:
+    try:
+        return _numbered_decoder.decode(raw).seq
+    except msgspec.ValidationError:
+        return None
 
 
 def decode_chunk(chunk: bytes) -> tuple[list[bytes], list[Line]]:
@@ -112,7 +118,7 @@ def decode_chunk(chunk: bytes) -> tuple[list[bytes], list[Line]]:
     if chunk.count(b"{") == len(raws) == chunk.count(b"\n{") + chunk.startswith(b"{") and chunk.isascii():
         try:
             return raws, cast("list[Line]", _tick_decoder.decode_lines(chunk))
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, RecursionError):
             pass  # some line is no tick: look at each
     return raws, [decode_line(raw) for raw in raws]
 
