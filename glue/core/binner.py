@@ -96,9 +96,12 @@ class Binner:
         return self._finish()
 
     def close_idle(self, now_ms: int) -> list[Output]:
-        """Close all open bins and bars of a connected feed that has been silent for too long."""
+        """Close all open bins and bars of a connected feed that has been silent for too long.
+
+        On a live feed no further than the wall clock: bars that a clock ahead of it opened close later.
+        """
         self._begin([], now_ms)
-        self._close_everything()
+        self._close_everything(up_to_ms=now_ms if self._is_live else None)
         return self._finish()
 
     def end(self, now_ms: int) -> list[Output]:
@@ -122,9 +125,12 @@ class Binner:
     @property
     def resume_ms(self) -> int | None:
         """Event time from which the feed must send again so that nothing is missed; None: its start."""
-        if self.watermark_ms == NEVER:
+        if self.watermark_ms == NEVER or (self.newest_ms == NEVER and not self._is_live):
             return None
         closed_to = self.watermark_ms - self.rules.late_ms
+        if self.newest_ms != NEVER:
+            # A heartbeat or an idle close may be ahead of all ticks; lines older than it may still come.
+            closed_to = min(closed_to, self.newest_ms)
         return max(0, min([closed_to - closed_to % self.rules.bin_ms, *self._open]))
 
     @property
@@ -135,7 +141,7 @@ class Binner:
     @property
     def has_open_bars(self) -> bool:
         """Whether a bin or bar waits for the watermark to move on."""
-        return self._bars_end_ms > self.watermark_ms - self.rules.late_ms
+        return self._bars_end_ms != NEVER and self._bars_end_ms > self.watermark_ms - self.rules.late_ms
 
     # Lines
 
@@ -176,7 +182,9 @@ class Binner:
             ):
                 self._dead_letter("future", "heartbeat jumps ahead", raw, i)
             else:
-                self._advance(event_ms)
+                # A held tick came before this word: the watermark waits where its bin can still take it.
+                held_ms = self._guard.oldest_held_ms
+                self._advance(event_ms if held_ms is None else min(event_ms, held_ms))
 
     def _tick(self, tick: Tick, raw: bytes, i: int) -> None:
         event_ms = round(tick.event_ts * 1e6) // 1000
@@ -277,9 +285,10 @@ class Binner:
             open_bin.closed(symbol, start, self.rules.bin_ms, self.watermark_ms, self._ingest_ts_ms())
         )
 
-    def _close_everything(self) -> None:
+    def _close_everything(self, up_to_ms: int | None = None) -> None:
         if self._bars_end_ms != NEVER:
-            self._advance(self._bars_end_ms + self.rules.late_ms)
+            enough_ms = self._bars_end_ms + self.rules.late_ms
+            self._advance(enough_ms if up_to_ms is None else min(enough_ms, up_to_ms))
 
     def _end(self, i: int) -> None:
         verdict = self._guard.end(self.newest_ms if self.newest_ms != NEVER else None)

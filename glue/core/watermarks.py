@@ -58,9 +58,10 @@ class JumpGuard:
         """Whether ticks wait for a decision."""
         return bool(self._held)
 
-    def is_jump(self, event_ms: int, newest_ms: int | None) -> bool:
-        """Whether a tick at `event_ms` needs the guard's decision."""
-        return bool(self._held) or newest_ms is None or event_ms > newest_ms + self._max_jump_ms
+    @property
+    def oldest_held_ms(self) -> int | None:
+        """Lowest event time that waits for a decision, None when no tick does."""
+        return min((tick.event_ms for tick in self._held), default=None)
 
     def take(self, tick: Held, newest_ms: int | None) -> Verdict:
         """Judge one tick; `newest_ms` is the highest accepted event time, None before the first."""
