@@ -6,6 +6,7 @@ L + S of the newest tick), so the cost of a tick depends neither on open bins no
 """
 
 from heapq import heappop, heappush
+from typing import Literal
 
 import msgspec
 
@@ -29,6 +30,16 @@ class Feed(msgspec.Struct, frozen=True):
     is_numbered: bool = False
 
 
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a binner stands between two chunks: enough to go on in another process. Times in ms."""
+
+    position: Position
+    resume_ms: int | None
+    newest_ms: int
+    watermark_ms: int
+    bars_end_ms: int
+
+
 class Binner:
     """One feed's bins by the watermark rules of docs/ARCHITECTURE.md.
 
@@ -50,6 +61,10 @@ class Binner:
         self.resent_count = 0
         self._is_live = feed.mode == "live"
         self._is_deterministic = is_deterministic
+        self._details: dict[Reason, str] = {
+            "late": f"more than {rules.late_ms} ms behind its symbol's newest tick",
+            "closed": "its bin is already closed",
+        }
         self._symbol_watermarks: dict[str, int] = {}
         self._open: dict[int, dict[str, OpenBin]] = {}
         self._starts: list[int] = []
@@ -65,6 +80,7 @@ class Binner:
         self._position_before_held = Position()
         self._occurrences = LineOccurrences()
         self._resent: ResentLines | None = None
+        self._rebuild_from_ms: int | None = None
 
     # What goes in
 
@@ -118,9 +134,40 @@ class Binner:
         if self._guard.is_holding:  # held ticks come again, as new ones
             self._guard = JumpGuard(self.rules.max_jump_ms)
             self._position = self._position_before_held
+        if self._rebuild_from_ms is not None:  # broken off while rebuilding: begin again
+            self._open.clear()
+            self._starts.clear()
+            self._symbol_watermarks.clear()
         self._resent = ResentLines(self._position)
 
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go on where an earlier process stood; the feed must send again from `resume_ms`.
+
+        Old lines whose bin was open then build it again (W(s) grows again with them), all other old
+        lines are skipped: what they led to was published before the snapshot.
+        """
+        self.newest_ms = snapshot.newest_ms
+        self.watermark_ms = snapshot.watermark_ms
+        if snapshot.watermark_ms != NEVER:
+            self._second = (snapshot.watermark_ms - self.rules.late_ms) // BAR_MS
+        self._bars_end_ms = snapshot.bars_end_ms
+        self._position = snapshot.position
+        self._resent = ResentLines(snapshot.position)
+        self._rebuild_from_ms = snapshot.resume_ms
+
     # What it knows
+
+    def snapshot(self) -> Snapshot:
+        """Return where the binner stands now."""
+        self._count_lines(len(self._lines))
+        is_holding = self._guard.is_holding  # held ticks are undecided: they must come again
+        return Snapshot(
+            position=self._position_before_held if is_holding else self._position,
+            resume_ms=self.resume_ms,
+            newest_ms=self.newest_ms,
+            watermark_ms=self.watermark_ms,
+            bars_end_ms=self._bars_end_ms,
+        )
 
     @property
     def resume_ms(self) -> int | None:
@@ -162,9 +209,18 @@ class Binner:
         if is_resent:
             self.resent_count += 1
             self._counted = i + 1  # its place was counted when it first came
+            if self._rebuild_from_ms is not None and isinstance(line, Tick):
+                self._rebuild(line)
         elif self._resent.is_over:
-            self._resent = None
+            self._resent = self._rebuild_from_ms = None
         return is_resent
+
+    def _rebuild(self, tick: Tick) -> None:
+        """Take an old tick again if its bin was open; a dead letter then is none a second time."""
+        event_ms = event_time_ms(tick.event_ts)
+        newest_believed = self._now_ms + self.rules.max_future_ms if self._is_live else self.newest_ms
+        if self._rebuild_from_ms is not None and self._rebuild_from_ms <= event_ms <= newest_believed:
+            self._accept(tick, event_ms)
 
     def _control(self, line: Control, raw: bytes, i: int) -> None:
         if line.type == "end":
@@ -199,7 +255,7 @@ class Binner:
         ):
             self._guarded(Held(tick, raw, event_ms), i)
             return
-        self._accept(tick, raw, i, event_ms)
+        self._take(tick, raw, i, event_ms)
 
     def _guarded(self, tick: Held, i: int) -> None:
         was_holding = self._guard.is_holding
@@ -213,20 +269,24 @@ class Binner:
         for held in verdict.future:
             self._dead_letter("future", "jump that no other tick confirmed", held.raw, i, held.tick)
         for held in verdict.accepted:
-            self._accept(held.tick, held.raw, i, held.event_ms)
+            self._take(held.tick, held.raw, i, held.event_ms)
 
-    def _accept(self, tick: Tick, raw: bytes, i: int, event_ms: int) -> None:
+    def _take(self, tick: Tick, raw: bytes, i: int, event_ms: int) -> None:
+        refused = self._accept(tick, event_ms)
+        if refused is not None:
+            self._dead_letter(refused, self._details[refused], raw, i, tick)
+
+    def _accept(self, tick: Tick, event_ms: int) -> Literal["late", "closed"] | None:
+        """Put a tick into its bin and let it move the watermarks, or say why it comes too late."""
         rules = self.rules
         symbol = tick.symbol
         newest = self._symbol_watermarks.get(symbol, NEVER)
         lateness_ms = newest - event_ms if newest > event_ms else 0
         if lateness_ms > rules.late_ms:
-            self._dead_letter("late", f"more than {rules.late_ms} ms late", raw, i, tick)
-            return
+            return "late"
         start = event_ms - event_ms % rules.bin_ms
         if start + rules.bin_ms <= max(newest, self.watermark_ms) - rules.late_ms:
-            self._dead_letter("closed", "its bin is already closed", raw, i, tick)
-            return
+            return "closed"
 
         self.tick_count += 1
         self._arrivals += 1
@@ -251,6 +311,7 @@ class Binner:
                 self._advance(reached - rules.skew_ms)
             if reached > self.watermark_ms:
                 self._close_symbol(symbol, max(newest, self.watermark_ms), reached)
+        return None
 
     # Closing
 

@@ -1,0 +1,203 @@
+"""One feed on its way: its binner, the sink it publishes to, and when to commit."""
+
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from glue import metrics
+from glue.core.binner import NEVER, Binner, Feed, Output
+from glue.core.dead_letters import DeadLetter
+from glue.core.partition import is_watermark
+from glue.core.ticks import Tick, decode_chunk, event_time_ms
+from glue.core.watermarks import Rules
+from glue.errors import TapelineError
+from glue.io.jsonl import JsonlSink
+from glue.io.kafka_sink import Checkpoint, KafkaSink, read_checkpoints
+from glue.settings import Settings
+
+log = structlog.get_logger()
+
+
+class Sink(Protocol):
+    """Where the output of a feed goes."""
+
+    @property
+    def partitions(self) -> int:
+        """Partitions that watermark records must reach."""
+
+    def publish(self, outputs: list[Output]) -> None:
+        """Take records, in order."""
+
+    def commit(self, checkpoint: Checkpoint) -> None:
+        """Make what was published final."""
+
+    def finish(self) -> None:
+        """Close after the last commit."""
+
+    def abandon(self) -> None:
+        """Close after a failure and give up what is not committed."""
+
+
+class Intake:
+    """Lines in, committed records out; goes on from the feed's checkpoint where the topics hold one."""
+
+    def __init__(self, settings: Settings, feed: Feed, bins_path: Path | None, dlt_path: Path) -> None:
+        self._settings = settings
+        self._sink: Sink
+        self._others: list[Checkpoint] = []
+        checkpoint = None
+        if bins_path is not None:
+            self._sink = JsonlSink(bins_path, dlt_path)
+        else:
+            self._sink = KafkaSink(settings, feed.feed_id, dlt_path)  # first: it fences an older worker
+            checkpoints = read_checkpoints(settings)
+            checkpoint = checkpoints.pop(feed.feed_id, None)
+            self._others = list(checkpoints.values())
+        rules = Rules(
+            bin_ms=settings.replay_bin_ms,
+            late_ms=settings.replay_max_late_ms,
+            skew_ms=settings.replay_symbol_skew_ms,
+            max_future_ms=settings.replay_max_future_ms,
+            max_jump_ms=settings.replay_max_jump_ms,
+            partitions=self._sink.partitions,
+        )
+        # Files of a historical feed carry no wall time, so that two runs write the same bytes.
+        is_file_of_history = bins_path is not None and feed.mode == "historical"
+        self.binner = Binner(feed, rules, is_deterministic=is_file_of_history)
+        self._is_resumable = bins_path is None and feed.is_numbered
+        self.is_resumed = checkpoint is not None and self._is_resumable
+        if checkpoint is not None and self._is_resumable:
+            self._resume(checkpoint)
+        self.counts: Counter[str] = Counter()
+        self._is_first = True
+        self._is_dirty = False
+        self._committed_at = time.monotonic()
+
+    def take(self, data: bytes) -> bool:
+        """Take whole lines; return whether there was more than blank ones."""
+        if self._is_first and self._others:
+            self._refuse_if_behind(data)
+        binner = self.binner
+        lines, ticks, resent = binner.line_count, binner.tick_count, binner.resent_count
+        self._publish(binner.process(data, now_ms()))
+        metrics.LINES.inc(binner.line_count - lines)
+        metrics.TICKS.inc(binner.tick_count - ticks)
+        metrics.RESENT.inc(binner.resent_count - resent)
+        return binner.line_count > lines
+
+    def refuse(self, start: bytes, sha256: str, length: int) -> None:
+        """Dead-letter a line that is too long to be a tick."""
+        detail = f"a line of {length} bytes is too long"
+        self._publish(self.binner.refuse(start, sha256, detail, now_ms()))
+
+    def close_idle(self) -> None:
+        """Close open bins and bars of a feed that has fallen silent."""
+        if self.binner.has_open_bars:
+            self._publish(self.binner.close_idle(now_ms()))
+
+    def end(self) -> None:
+        """Close everything: the feed is over."""
+        self._publish(self.binner.end(now_ms()))
+
+    def commit_if_due(self) -> None:
+        """Commit when REPLAY_COMMIT_MS have passed since the last time and there is something new."""
+        due_at = self._committed_at + self._settings.replay_commit_ms / 1000
+        if self._is_dirty and time.monotonic() >= due_at:
+            self._commit()
+
+    def finish(self) -> None:
+        """Commit what is left and close; publish open bins that no later run could build again."""
+        if not self.binner.is_ended and not self._is_resumable:
+            count = self.binner.open_bin_count
+            if count:
+                log.warning("closing bins before their time: this feed cannot be resumed", bins=count)
+            self._publish(self.binner.end(now_ms()))
+        self._commit()
+        self._sink.finish()
+
+    def abandon(self) -> None:
+        """Close after a failure; the next run goes on from the last commit."""
+        self._sink.abandon()
+
+    def fields(self) -> dict[str, object]:
+        """Return what progress and the last log event show."""
+        binner = self.binner
+        is_timed = binner.feed.mode == "live" and binner.watermark_ms != NEVER
+        return {
+            "ticks": binner.tick_count,
+            "bins": self.counts["bins"],
+            "watermark_lag_ms": now_ms() - binner.watermark_ms if is_timed else None,
+            "open_bins": binner.open_bin_count,
+            **{k: n for k, n in sorted(self.counts.items()) if k != "bins"},
+        }
+
+    def _resume(self, checkpoint: Checkpoint) -> None:
+        for name, was, now in (
+            ("REPLAY_MAX_LATE_MS", checkpoint.late_ms, self._settings.replay_max_late_ms),
+            ("REPLAY_BIN_MS", checkpoint.bin_ms, self._settings.replay_bin_ms),
+        ):
+            if was != now:
+                raise TapelineError(
+                    f"{name} is {now}, but the topics were written with {was}; set it back, or start again "
+                    "with --fresh"
+                )
+        self.binner.restore(checkpoint.snapshot)
+        log.info("resuming", feed_id=checkpoint.feed_id, since_ms=checkpoint.snapshot.resume_ms)
+
+    def _refuse_if_behind(self, data: bytes) -> None:
+        """One run, one feed: older data than what these topics already hold would all be late."""
+        tick = next((line for line in decode_chunk(data)[1] if isinstance(line, Tick)), None)
+        if tick is None:
+            return
+        self._is_first = False
+        event_ms = event_time_ms(tick.event_ts)
+        for other in self._others:
+            if other.snapshot.watermark_ms > event_ms:
+                raise TapelineError(
+                    f"the topics hold feed {other.feed_id}, which is ahead of this one "
+                    f"({self.binner.feed.feed_id}): all its bars would come too late. Start with --fresh to "
+                    "empty the topics, name others (KAFKA_TOPIC_RAW, AGG_OUTPUT_TOPIC, KAFKA_TOPIC_DLT, "
+                    "KAFKA_TOPIC_STATE), or serve the ticks with --realtime"
+                )
+
+    def _publish(self, outputs: list[Output]) -> None:
+        if not outputs:
+            return
+        self._sink.publish(outputs)
+        self._is_dirty = True
+        for output in outputs:
+            if isinstance(output, DeadLetter):
+                self.counts[output.reason] += 1
+                metrics.DEAD_LETTERS.labels(output.reason).inc()
+            elif not is_watermark(output.symbol):
+                self.counts["bins"] += 1
+                metrics.BINS.inc()
+
+    def _commit(self) -> None:
+        binner = self.binner
+        started_at = time.monotonic()
+        self._sink.commit(
+            Checkpoint(
+                feed_id=binner.feed.feed_id,
+                mode=binner.feed.mode,
+                snapshot=binner.snapshot(),
+                late_ms=binner.rules.late_ms,
+                bin_ms=binner.rules.bin_ms,
+                is_ended=binner.is_ended,
+                updated_ms=now_ms(),
+            )
+        )
+        self._is_dirty = False
+        self._committed_at = time.monotonic()
+        metrics.COMMIT_SECONDS.observe(self._committed_at - started_at)
+        metrics.OPEN_BINS.set(binner.open_bin_count)
+        if binner.watermark_ms != NEVER:
+            metrics.FEED_WATERMARK.set(binner.watermark_ms / 1000)
+
+
+def now_ms() -> int:
+    """Return the wall clock, ms since 1970 UTC."""
+    return time.time_ns() // 1_000_000

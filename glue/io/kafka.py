@@ -1,0 +1,117 @@
+"""What every Kafka client of Tapeline shares: configuration, waiting for the broker, partition counts."""
+
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from glue.errors import SettingsError, TapelineError
+from glue.settings import Settings
+
+REQUEST_TIMEOUT_S = 10.0
+
+
+def client_config(settings: Settings, **more: Any) -> dict[str, Any]:
+    """Return librdkafka properties: the brokers, KAFKA_PROPERTIES and what the caller adds."""
+    config: dict[str, Any] = {
+        "bootstrap.servers": settings.kafka_brokers,
+        "client.id": "tapeline",
+        "logger": _silent,
+        "log_level": 0,
+    }
+    for pair in filter(None, settings.kafka_properties.get_secret_value().split(",")):
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise SettingsError("KAFKA_PROPERTIES: expected name=value pairs separated by commas")
+        config[name.strip()] = value.strip()
+    return config | {name.replace("_", "."): value for name, value in more.items()}
+
+
+def admin_client(settings: Settings) -> AdminClient:
+    """Return an admin client; it connects at its first request."""
+    return AdminClient(client_config(settings))
+
+
+def unreachable(settings: Settings) -> TapelineError:
+    """Return the error that says where no broker answered, and what to do."""
+    return TapelineError(
+        f"no Kafka broker answers at KAFKA_BROKERS={settings.kafka_brokers}; start the embedded one with "
+        "`python -m glue.stack up`, or set KAFKA_BROKERS"
+    )
+
+
+def kafka_error(exception: KafkaException) -> KafkaError:
+    """Return what a client exception is about."""
+    error = exception.args[0]
+    return error if isinstance(error, KafkaError) else KafkaError(KafkaError.UNKNOWN)
+
+
+def partition_count(settings: Settings, topic: str) -> int:
+    """Return the number of partitions of a topic.
+
+    Raises:
+        TapelineError: no broker answers, or the topic does not exist.
+    """
+    try:
+        metadata = admin_client(settings).list_topics(topic, timeout=REQUEST_TIMEOUT_S)
+    except KafkaException:
+        raise unreachable(settings) from None
+    found = metadata.topics.get(topic)
+    if found is None or found.error is not None:
+        raise TapelineError(f"topic {topic} does not exist; `python -m glue.stack up` creates the topics")
+    return len(found.partitions)
+
+
+def forget_group(settings: Settings, group: str) -> None:
+    """Delete a consumer group and its offsets, so that its next member starts from the beginning.
+
+    Raises:
+        TapelineError: the group has a running member.
+    """
+    try:
+        admin_client(settings).delete_consumer_groups([group])[group].result(REQUEST_TIMEOUT_S)
+    except KafkaException as exception:
+        error = kafka_error(exception)
+        if error.name() == "NON_EMPTY_GROUP":
+            raise TapelineError(
+                f"group {group} is running; stop it first (python -m glue.aggregate)"
+            ) from None
+        if error.name() != "GROUP_ID_NOT_FOUND":
+            raise unreachable(settings) from None
+
+
+def read_to_end(settings: Settings, topic: str) -> list[Message]:
+    """Read all committed records of a topic up to its present end."""
+    partitions = range(partition_count(settings, topic))
+    consumer = Consumer(
+        client_config(
+            settings,
+            group_id="tapeline-reader",  # never joined: partitions are assigned, nothing is committed
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            enable_partition_eof=True,
+        )
+    )
+    try:
+        consumer.assign([TopicPartition(topic, p, 0) for p in partitions])
+        messages: list[Message] = []
+        ended: set[int] = set()
+        while len(ended) < len(partitions):
+            message = consumer.poll(REQUEST_TIMEOUT_S)
+            if message is None:
+                raise unreachable(settings)
+            error = message.error()
+            if error is None:
+                messages.append(message)
+            elif error.name() == "_PARTITION_EOF":
+                ended.add(int(message.partition() or 0))
+            elif not error.retriable():
+                raise TapelineError(f"cannot read topic {topic}: {error.str()}")
+        return messages
+    finally:
+        consumer.close()
+
+
+def _silent(*args: object) -> None:
+    """Drop librdkafka's own log lines; errors reach the caller as exceptions and error callbacks."""

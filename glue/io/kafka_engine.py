@@ -1,0 +1,191 @@
+"""The engine's side of Kafka: bins in by consumer group, bars and offsets out in one transaction."""
+
+import time
+from collections.abc import Callable, Sequence
+
+import msgspec
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+
+from glue.core.bars import Bar
+from glue.core.bins import TickBin
+from glue.core.partition import partition_of
+from glue.errors import TapelineError, TransientError
+from glue.io.kafka import (
+    REQUEST_TIMEOUT_S,
+    client_config,
+    kafka_error,
+    partition_count,
+    unreachable,
+)
+from glue.io.registry import AvroReader, AvroWriter, BadRecord, Registry
+from glue.settings import Settings
+
+MAX_RECORDS = 2000
+TRANSACTION_TIMEOUT_MS = 15_000
+log = structlog.get_logger()
+
+
+class Record(msgspec.Struct, frozen=True, gc=False):
+    """One record of ticks.raw; `tick_bin` is None when it cannot be read as a bin."""
+
+    partition: int
+    offset: int
+    tick_bin: TickBin | None
+
+
+class Reached(msgspec.Struct, frozen=True):
+    """What is committed for a partition: the next record needed, and the stream time reached (ms)."""
+
+    offset: int
+    stream_time_ms: int
+
+
+class KafkaBins:
+    """Records of ticks.raw as a member of the engine's group.
+
+    `on_assigned(partition, stream_time_ms)` and `on_revoked(partitions)` are called inside `poll`.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        on_assigned: Callable[[int, int], None],
+        on_revoked: Callable[[list[int]], None],
+    ) -> None:
+        self._settings = settings
+        self._topic = settings.kafka_topic_raw
+        partition_count(settings, self._topic)
+        self._reader = AvroReader("tick_bin.avsc", Registry(settings))
+        self._on_assigned = on_assigned
+        self._on_revoked = on_revoked
+        self._consumer = Consumer(
+            client_config(
+                settings,
+                group_id=settings.agg_group,
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                isolation_level="read_committed",
+                session_timeout_ms=10_000,
+                heartbeat_interval_ms=1_000,
+                fetch_wait_max_ms=100,
+                error_cb=self._on_error,
+            )
+        )
+        self._consumer.subscribe([self._topic], on_assign=self._assign, on_revoke=self._revoke)
+
+    def poll(self, timeout_s: float) -> list[Record]:
+        """Return the records that are there, waiting for the first one at most `timeout_s`."""
+        first = self._consumer.poll(timeout_s)
+        if first is None:
+            return []
+        records = []
+        for message in [first, *self._consumer.consume(MAX_RECORDS - 1, 0)]:
+            error = message.error()
+            if error is not None:
+                self._on_error(error)
+                continue
+            records.append(
+                Record(message.partition() or 0, message.offset() or 0, self._decode(message.value()))
+            )
+        return records
+
+    def positions(self, reached: dict[int, Reached]) -> list[TopicPartition]:
+        """Return what was reached as the offsets to commit, stream time in their metadata."""
+        return [
+            TopicPartition(self._topic, p, at.offset, metadata=str(at.stream_time_ms))
+            for p, at in reached.items()
+        ]
+
+    def group_metadata(self) -> object:
+        """Return what ties a producer's transaction to this member of the group."""
+        return self._consumer.consumer_group_metadata()
+
+    def close(self) -> None:
+        """Leave the group."""
+        self._consumer.close()
+
+    def _decode(self, value: bytes | None) -> TickBin | None:
+        while True:
+            try:
+                return msgspec.convert(self._reader.decode(value), TickBin)
+            except (BadRecord, msgspec.ValidationError) as error:
+                log.warning("a record of ticks.raw is no bin, skipped", error=str(error))
+                return None
+            except TransientError as error:
+                log.warning("waiting for the schema registry", error=str(error))
+                time.sleep(1)
+
+    def _assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        committed = consumer.committed(partitions, REQUEST_TIMEOUT_S)
+        for partition in committed:
+            stream_time_ms = int(partition.metadata) if partition.metadata else -1
+            self._on_assigned(partition.partition, stream_time_ms)
+        log.info("assigned", partitions=[p.partition for p in partitions])
+
+    def _revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._on_revoked([p.partition for p in partitions])
+        log.info("revoked", partitions=[p.partition for p in partitions])
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.fatal():
+            raise TapelineError(f"the broker refused the engine for good: {error.str()}")
+        log.warning("broker", error=error.str())
+
+
+class KafkaBars:
+    """Bars to ticks.agg.1s, with the offsets they were made from, exactly once."""
+
+    def __init__(self, settings: Settings, instance: str) -> None:
+        self._topic = settings.agg_output_topic
+        self._partitions = partition_count(settings, self._topic)
+        registry = Registry(settings)
+        self._writer = AvroWriter("bar_1s.avsc", registry.register(f"{self._topic}-value", "bar_1s.avsc"))
+        self._producer = Producer(
+            client_config(
+                settings,
+                transactional_id=f"{settings.agg_group}-{instance}",
+                transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
+                linger_ms=0,
+                compression_type="lz4",
+            )
+        )
+        try:
+            self._producer.init_transactions(REQUEST_TIMEOUT_S * 3)
+        except KafkaException as exception:
+            raise TapelineError(f"{unreachable(settings)} ({kafka_error(exception).str()})") from None
+
+    def commit(self, bars: Sequence[Bar], bins: KafkaBins, reached: dict[int, Reached]) -> None:
+        """Publish bars and commit what was reached in one transaction.
+
+        Raises:
+            TransientError: the transaction was rolled back; the engine must read again from what is
+                committed.
+            TapelineError: another engine took this instance's place.
+        """
+        try:
+            self._producer.begin_transaction()
+            for bar in bars:
+                self._produce(bar)
+            self._producer.send_offsets_to_transaction(
+                bins.positions(reached), bins.group_metadata(), REQUEST_TIMEOUT_S
+            )
+            self._producer.commit_transaction(REQUEST_TIMEOUT_S)
+        except KafkaException as exception:
+            error = kafka_error(exception)
+            if error.fatal():
+                raise TapelineError(f"the broker refused the engine for good: {error.str()}") from None
+            self._producer.abort_transaction(REQUEST_TIMEOUT_S)
+            raise TransientError(error.str()) from None
+
+    def _produce(self, bar: Bar) -> None:
+        # The symbol chooses the partition, so that a symbol's bars stay in order.
+        partition = partition_of(bar.symbol, self._partitions)
+        value = self._writer.encode(bar)
+        while True:
+            try:
+                self._producer.produce(self._topic, value, bar.bar_id, partition)
+            except BufferError:
+                self._producer.poll(0.1)
+            else:
+                return

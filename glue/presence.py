@@ -1,0 +1,52 @@
+"""Which workers run here: a file each under .tapeline/run, so that glue.status finds them."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import psutil
+
+from glue.settings import STATE_DIR
+
+RUN_DIR = STATE_DIR / "run"
+
+
+class Presence(msgspec.Struct, frozen=True):
+    """A running worker. `create_time` tells it from a later process with the same pid."""
+
+    name: str
+    pid: int
+    create_time: float
+    metrics_url: str
+
+
+@contextmanager
+def present(name: str, metrics_port: int) -> Iterator[None]:
+    """Be listed as running while the context lasts."""
+    pid = os.getpid()
+    me = Presence(name, pid, psutil.Process(pid).create_time(), f"http://127.0.0.1:{metrics_port}/metrics")
+    path = RUN_DIR / f"{name}-{pid}.json"
+    RUN_DIR.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(msgspec.json.encode(me))
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def running(run_dir: Path = RUN_DIR) -> list[Presence]:
+    """Return the workers that are alive, and forget those that died without saying so."""
+    found = []
+    for path in sorted(run_dir.glob("*.json")):
+        presence = msgspec.json.decode(path.read_bytes(), type=Presence)
+        try:
+            is_alive = psutil.Process(presence.pid).create_time() == presence.create_time
+        except psutil.NoSuchProcess:
+            is_alive = False
+        if is_alive:
+            found.append(presence)
+        else:
+            path.unlink(missing_ok=True)
+    return found
