@@ -6,7 +6,7 @@ Every name is the environment variable in lower case. `.env.example` lists them 
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from glue.errors import SettingsError
@@ -32,6 +32,9 @@ class Settings(BaseSettings):
     mock_api_host: str = Field("127.0.0.1", description="address glue.mock_api listens on")
     mock_api_port: int = Field(8000, ge=0, le=65535, description="port of glue.mock_api, 0 = any free one")
     kafka_brokers: str = Field("127.0.0.1:9092", description="bootstrap servers, comma separated")
+    kafka_properties: SecretStr = Field(
+        SecretStr(""), description="more librdkafka properties, name=value,…; e.g. SASL and TLS"
+    )
     schema_registry_url: str = Field(
         "http://127.0.0.1:8081", description="Confluent-compatible registry, credentials in the URL if any"
     )
@@ -60,11 +63,18 @@ class Settings(BaseSettings):
     replay_idle_close_ms: int = Field(5_000, ge=100, description="silence that closes open bins and bars")
     replay_commit_ms: int = Field(25, ge=1, le=10_000, description="one Kafka transaction every so often")
     replay_read_timeout_ms: int = Field(30_000, ge=100, description="no byte for so long = reconnect")
+    replay_give_up_ms: int = Field(600_000, ge=0, description="stop after so long without a connection")
     replay_symbol: str = Field("", description="only this symbol (comma separated for more), empty = all")
     replay_metrics_port: int = Field(9108, ge=0, le=65535, description="/metrics of the worker, 0 = any")
 
     # Feed (glue.mock_api)
-    replay_speed: float = Field(1.0, ge=0, description="1 = as it happened, 0 = as fast as it goes")
+    replay_speed: float = Field(
+        1.0, ge=0, allow_inf_nan=False, description="1 = as it happened, 0 = as fast as it goes"
+    )
+    feed_keep_minutes: int = Field(60, ge=1, description="live feeds: how far back since_ms can go")
+    feed_keep_mb: int = Field(
+        512, ge=1, description="lines a feed keeps for all clients; older ones go first"
+    )
 
     # Engine (glue.aggregate)
     agg_group: str = Field("tapeline-aggregate", description="consumer group of the local engine")
