@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from glue.errors import SettingsError, TapelineError
@@ -83,7 +83,58 @@ def forget_group(settings: Settings, group: str) -> None:
 def read_to_end(settings: Settings, topic: str) -> list[Message]:
     """Read all committed records of a topic up to its present end."""
     partitions = range(partition_count(settings, topic))
-    consumer = Consumer(
+    return _read(settings, [TopicPartition(topic, p, OFFSET_BEGINNING) for p in partitions])
+
+
+def read_newest(settings: Settings, topic: str, since_ms: int, limit: int) -> list[Message]:
+    """Read the committed records appended since a time, at most about `limit` a partition."""
+    partitions = range(partition_count(settings, topic))
+    consumer = _reader(settings)
+    try:
+        starts = consumer.offsets_for_times(
+            [TopicPartition(topic, p, since_ms) for p in partitions], REQUEST_TIMEOUT_S
+        )
+        for start in starts:
+            _, end = consumer.get_watermark_offsets(start, REQUEST_TIMEOUT_S)
+            start.offset = max(start.offset, end - limit) if start.offset >= 0 else end
+    finally:
+        consumer.close()
+    return _read(settings, starts)
+
+
+def end_offsets(settings: Settings, partitions: list[TopicPartition]) -> list[int]:
+    """Return the end offset of each partition."""
+    consumer = _reader(settings)
+    try:
+        return [consumer.get_watermark_offsets(p, REQUEST_TIMEOUT_S)[1] for p in partitions]
+    finally:
+        consumer.close()
+
+
+def _read(settings: Settings, starts: list[TopicPartition]) -> list[Message]:
+    consumer = _reader(settings)
+    try:
+        consumer.assign(starts)
+        messages: list[Message] = []
+        ended: set[int] = set()
+        while len(ended) < len(starts):
+            message = consumer.poll(REQUEST_TIMEOUT_S)
+            if message is None:
+                raise unreachable(settings)
+            error = message.error()
+            if error is None:
+                messages.append(message)
+            elif error.code() == KafkaError._PARTITION_EOF:
+                ended.add(int(message.partition() or 0))
+            elif not error.retriable():
+                raise TapelineError(f"cannot read topic {starts[0].topic}: {error.str()}")
+        return messages
+    finally:
+        consumer.close()
+
+
+def _reader(settings: Settings) -> Consumer:
+    return Consumer(
         client_config(
             settings,
             group_id="tapeline-reader",  # never joined: partitions are assigned, nothing is committed
@@ -93,24 +144,6 @@ def read_to_end(settings: Settings, topic: str) -> list[Message]:
             enable_partition_eof=True,
         )
     )
-    try:
-        consumer.assign([TopicPartition(topic, p, 0) for p in partitions])
-        messages: list[Message] = []
-        ended: set[int] = set()
-        while len(ended) < len(partitions):
-            message = consumer.poll(REQUEST_TIMEOUT_S)
-            if message is None:
-                raise unreachable(settings)
-            error = message.error()
-            if error is None:
-                messages.append(message)
-            elif error.name() == "_PARTITION_EOF":
-                ended.add(int(message.partition() or 0))
-            elif not error.retriable():
-                raise TapelineError(f"cannot read topic {topic}: {error.str()}")
-        return messages
-    finally:
-        consumer.close()
 
 
 def _silent(*args: object) -> None:

@@ -1,0 +1,107 @@
+"""What the topics tell of the pipeline's health: consumer lag, latencies, dead letters."""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+from confluent_kafka import (
+    TIMESTAMP_LOG_APPEND_TIME,
+    ConsumerGroupTopicPartitions,
+    KafkaException,
+    TopicPartition,
+)
+
+from glue.core.partition import is_watermark
+from glue.io.kafka import REQUEST_TIMEOUT_S, admin_client, end_offsets, partition_count, read_newest
+from glue.io.registry import AvroReader, BadRecord, Registry
+from glue.settings import Settings
+
+NEWEST = 5_000
+"""Records a partition that latencies and reasons are taken from, at most."""
+HISTORICAL_MS = 86_400_000
+
+
+class Lag(msgspec.Struct, frozen=True):
+    """Records of one partition that a group has not committed yet; None: it never committed."""
+
+    topic: str
+    partition: int
+    lag: int | None
+
+
+class Latency(msgspec.Struct, frozen=True):
+    """Percentiles in ms over `count` records; None where there are none, or they are historical."""
+
+    count: int
+    p50_ms: int | None = None
+    p95_ms: int | None = None
+    p99_ms: int | None = None
+
+
+def consumer_lag(settings: Settings, group: str, topic: str) -> list[Lag]:
+    """Return the lag of a group on every partition of a topic; transaction markers count as records."""
+    wanted = [TopicPartition(topic, p) for p in range(partition_count(settings, topic))]
+    request = ConsumerGroupTopicPartitions(group, wanted)
+    answer = admin_client(settings).list_consumer_group_offsets([request], request_timeout=REQUEST_TIMEOUT_S)
+    try:
+        committed = {p.partition: p.offset for p in answer[group].result().topic_partitions or []}
+    except KafkaException:  # the group does not exist yet
+        committed = {}
+    ends = end_offsets(settings, wanted)
+    return [
+        Lag(topic, p.partition, max(0, end - at) if at >= 0 else None)
+        for p, end in zip(wanted, ends, strict=True)
+        for at in [committed.get(p.partition, -1)]
+    ]
+
+
+def publish_latency(settings: Settings, since_ms: int) -> Latency:
+    """Bin closed (ingest_ts_ms) to appended to ticks.raw, by the broker's append time."""
+    records = _appended(settings, settings.kafka_topic_raw, "tick_bin.avsc", since_ms)
+    return percentiles(
+        append_ms - record["ingest_ts_ms"]
+        for append_ms, record in records
+        if record["ingest_ts_ms"] is not None and not is_watermark(record["symbol"])
+    )
+
+
+def bar_latency(settings: Settings, since_ms: int) -> Latency:
+    """Bar end to appended to ticks.agg.1s; bars of a historical feed have no such latency."""
+    records = _appended(settings, settings.agg_output_topic, "bar_1s.avsc", since_ms)
+    return percentiles(
+        append_ms - record["end_ts_ms"]
+        for append_ms, record in records
+        if append_ms - record["end_ts_ms"] < HISTORICAL_MS
+    )
+
+
+def dead_letters(settings: Settings, since_ms: int) -> Counter[str]:
+    """Return the number of dead letters since a time, by reason (of the newest ones, if there are many)."""
+    records = _appended(settings, settings.kafka_topic_dlt, "dead_letter.avsc", since_ms)
+    return Counter(record["reason"] for _, record in records)
+
+
+def percentiles(values: Iterable[int]) -> Latency:
+    """Return the nearest-rank percentiles of some latencies in ms."""
+    ordered = sorted(values)
+    if not ordered:
+        return Latency(0)
+    p50, p95, p99 = (ordered[max(0, -(-len(ordered) * p // 100) - 1)] for p in (50, 95, 99))
+    return Latency(len(ordered), p50, p95, p99)
+
+
+def _appended(
+    settings: Settings, topic: str, schema_file: str, since_ms: int
+) -> list[tuple[int, dict[str, Any]]]:
+    reader = AvroReader(schema_file, Registry(settings))
+    found = []
+    for message in read_newest(settings, topic, since_ms, NEWEST):
+        kind, append_ms = message.timestamp()
+        try:
+            record = reader.decode(message.value())
+        except BadRecord:
+            continue
+        if kind == TIMESTAMP_LOG_APPEND_TIME or topic == settings.kafka_topic_dlt:
+            found.append((append_ms, record))
+    return found
