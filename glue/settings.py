@@ -80,6 +80,16 @@ class Settings(BaseSettings):
     agg_group: str = Field("tapeline-aggregate", description="consumer group of the local engine")
     agg_metrics_port: int = Field(9109, ge=0, le=65535, description="/metrics of the engine, 0 = any")
 
+    # Embedded stack (glue.stack)
+    stack_kafka_port: int = Field(9092, ge=0, le=65535, description="broker; another if taken, 0 = any free")
+    stack_registry_port: int = Field(8081, ge=0, le=65535, description="registry; likewise")
+    stack_broker_properties: str = Field("", description="more server.properties, name=value,…")
+    stack_start_timeout_ms: int = Field(120_000, ge=1_000, description="a part must be ready after so long")
+    stack_maven_url: str = Field("", description="Maven repository to fetch jars from, empty = Maven Central")
+    tapeline_cache_dir: Path | None = Field(
+        None, description="downloaded jars; default $XDG_CACHE_HOME/tapeline or ~/.cache/tapeline"
+    )
+
     # Service levels (glue.status)
     sla_publish_ms: int = Field(20, ge=1, description="bin closed -> appended to ticks.raw, p95")
     sla_bar_ms: int = Field(750, ge=1, description="bar end -> appended to ticks.agg.1s, p95")

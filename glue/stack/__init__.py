@@ -1,1 +1,5 @@
-"""The embedded stack: real Kafka and a real schema registry as child processes."""
+"""The embedded parts of Tapeline, as child processes on a Java runtime from PyPI: `python -m glue.stack`."""
+
+from glue.stack.stack import PartStatus, Stack
+
+__all__ = ["PartStatus", "Stack"]

@@ -1,0 +1,153 @@
+"""Child processes that outlive the command that started them, known by pid and time of creation."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+import msgspec
+import psutil
+
+from glue.errors import TapelineError
+
+CREATE_TIME_TOLERANCE_S = 2.0
+"""The clock that dates a process may be corrected between two commands; no pid comes round so soon."""
+POLL_S = 0.05
+KILL_TIMEOUT_S = 10.0
+INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ")
+
+_children: dict[int, subprocess.Popen[bytes]] = {}  # those of this very process, which it has to reap
+
+
+class Process(msgspec.Struct, frozen=True):
+    """A started process. Both fields together are never those of another one."""
+
+    pid: int
+    create_time_s: float
+
+
+def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return what a part may see: a LOG_LEVEL or JAVA_TOOL_OPTIONS of the user's must not reach it."""
+    return {name: os.environ[name] for name in INHERITED if name in os.environ} | dict(more or {})
+
+
+def start(command: list[str], *, env: Mapping[str, str], home: Path, log: Path) -> Process:
+    """Start a process in a session of its own, so that a terminal's Ctrl-C does not reach it.
+
+    Its output is appended to `log`.
+    """
+    with log.open("ab") as output:
+        try:
+            child = subprocess.Popen(
+                command,
+                cwd=home,
+                env=environment(env),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise TapelineError(f"cannot start {command[0]}: {error}") from None
+    _children[child.pid] = child
+    return Process(child.pid, psutil.Process(child.pid).create_time())
+
+
+def is_alive(process: Process) -> bool:
+    """Tell whether this very process runs; one that ended but was not reaped does not."""
+    return _find(process) is not None
+
+
+def members(process: Process) -> list[psutil.Process]:
+    """Return the process and all that it started and that still run, also when it is gone itself."""
+    if psutil.pid_exists(process.pid) and _find(process) is None and not _is_zombie(process.pid):
+        return []  # another process has the pid now, so no member of the old session is left
+    found = []
+    for candidate in psutil.process_iter():
+        try:
+            if os.getsid(candidate.pid) == process.pid and candidate.status() != psutil.STATUS_ZOMBIE:
+                found.append(candidate)
+        except (OSError, psutil.Error):
+            continue
+    return found
+
+
+def memory_bytes(process: Process) -> int:
+    """Return the resident memory of the process and its children."""
+    total = 0
+    for member in members(process):
+        try:
+            total += member.memory_info().rss
+        except psutil.Error:
+            continue
+    return total
+
+
+def listening(process: Process) -> set[tuple[str, int]]:
+    """Return the (address, port) pairs that the process and its children accept TCP connections on."""
+    found = set()
+    for member in members(process):
+        try:
+            connections = member.net_connections(kind="tcp")
+        except psutil.Error:
+            continue
+        found |= {(c.laddr.ip, c.laddr.port) for c in connections if c.status == psutil.CONN_LISTEN}
+    return found
+
+
+def send_signal(process: Process, signum: int) -> None:
+    """Send a signal, if the process still runs."""
+    found = _find(process)
+    if found is not None:
+        found.send_signal(signum)
+
+
+def stop(processes: Iterable[Process], timeout_s: float) -> None:
+    """End processes and all they started: SIGTERM, after `timeout_s` SIGKILL. Fine when they are gone.
+
+    Raises:
+        TapelineError: one of them does not even end by SIGKILL.
+    """
+    wanted = list(processes)
+    for process in wanted:
+        send_signal(process, signal.SIGTERM)
+    _wait(lambda: not any(map(is_alive, wanted)), timeout_s)
+    left = [member for process in wanted for member in members(process)]
+    for member in left:
+        try:
+            member.kill()
+        except psutil.NoSuchProcess:
+            continue
+    _wait(lambda: not any(map(members, wanted)), KILL_TIMEOUT_S)
+    stuck = [str(member.pid) for process in wanted for member in members(process)]
+    if stuck:
+        raise TapelineError(f"process {', '.join(stuck)} does not end, not even by SIGKILL")
+
+
+def _wait(is_done: Callable[[], bool], timeout_s: float) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not is_done() and time.monotonic() < deadline:
+        time.sleep(POLL_S)
+
+
+def _find(process: Process) -> psutil.Process | None:
+    child = _children.get(process.pid)
+    if child is not None and child.poll() is not None:
+        del _children[process.pid]
+        return None
+    try:
+        found = psutil.Process(process.pid)
+        if abs(found.create_time() - process.create_time_s) > CREATE_TIME_TOLERANCE_S:
+            return None
+        return None if found.status() == psutil.STATUS_ZOMBIE else found
+    except psutil.NoSuchProcess:
+        return None
+
+
+def _is_zombie(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -1,0 +1,59 @@
+"""The embedded schema registry: Apicurio Registry behind its Confluent-compatible API."""
+
+import http.client
+from pathlib import Path
+
+from glue.stack.java import java
+from glue.stack.part import LOOPBACK, Launch, Part
+
+HEAP_MB = 256
+PROBE_TIMEOUT_S = 2.0
+API = "/apis/ccompat/v7"
+
+
+class Registry(Part):
+    """Apicurio Registry with its schemas in an H2 file, so that ids survive a restart."""
+
+    name = "registry"
+    roots = ("io.apicurio:apicurio-registry-app:3.3.3:all:tar.gz",)
+
+    def wanted_ports(self) -> dict[str, int]:
+        """Return the port of the API and that of Quarkus' management interface."""
+        port = self.settings.stack_registry_port
+        return {"http": port, "management": 9000 if port else 0}
+
+    def launch(self, home: Path, temp: Path, ports: dict[str, int], files: list[Path]) -> Launch:
+        """Return the command; the database file appears in `home`."""
+        return Launch(
+            java("-jar", str(files[0] / "quarkus-run.jar"), heap_mb=HEAP_MB, temp=temp),
+            {
+                "QUARKUS_HTTP_HOST": LOOPBACK,
+                "QUARKUS_HTTP_PORT": str(ports["http"]),
+                "QUARKUS_MANAGEMENT_HOST": LOOPBACK,
+                "QUARKUS_MANAGEMENT_PORT": str(ports["management"]),
+                "QUARKUS_HTTP_ACCESS_LOG_ENABLED": "false",
+                "QUARKUS_LOG_CONSOLE_FORMAT": "%d{yyyy-MM-dd'T'HH:mm:ss,SSS} %p %m (%c{1})%n",
+                "APICURIO_STORAGE_KIND": "sql",
+                "APICURIO_STORAGE_SQL_KIND": "h2",
+                # WRITE_DELAY=0: an id that was handed out is on disk, also when the process is killed next.
+                "APICURIO_DATASOURCE_URL": "jdbc:h2:file:./schemas;DB_CLOSE_ON_EXIT=FALSE;WRITE_DELAY=0",
+                "APICURIO_DATASOURCE_JDBC_INITIAL_SIZE": "2",
+                "APICURIO_DATASOURCE_JDBC_MIN_SIZE": "2",
+                "APICURIO_DATASOURCE_JDBC_MAX_SIZE": "10",
+            },
+        )
+
+    def is_ready(self, ports: dict[str, int]) -> bool:
+        """List the subjects, which needs the database too."""
+        connection = http.client.HTTPConnection(LOOPBACK, ports["http"], timeout=PROBE_TIMEOUT_S)
+        try:
+            connection.request("GET", f"{API}/subjects")
+            return connection.getresponse().status == http.HTTPStatus.OK
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def endpoints(self, ports: dict[str, int]) -> dict[str, str]:
+        """Return SCHEMA_REGISTRY_URL."""
+        return {"SCHEMA_REGISTRY_URL": f"http://{LOOPBACK}:{ports['http']}{API}"}

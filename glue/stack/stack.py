@@ -1,0 +1,288 @@
+"""The embedded stack: starts, watches and stops the parts of one state folder."""
+
+import signal
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from glue.errors import TapelineError
+from glue.io.topics import ensure_topics
+from glue.settings import STATE_DIR, Settings
+from glue.stack import ports, processes
+from glue.stack.broker import Kafka
+from glue.stack.jars import JarCache
+from glue.stack.part import LOOPBACK, Part, embedded
+from glue.stack.registry import Registry
+from glue.stack.reporter import Reporter
+from glue.stack.state import Record, Running, StateDir
+
+PARTS: tuple[type[Part], ...] = (Registry, Kafka)
+"""In starting order, the slowest first; they are stopped the other way round."""
+
+POLL_S = 0.1
+STILL_WAITING_S = 5.0
+STOP_TIMEOUT_S = 20.0
+TAIL_LINES = 20
+PORT_ATTEMPTS = 3
+
+
+class PartStatus(msgspec.Struct, frozen=True):
+    """How a part is. Memory is the resident set in MiB; None where a part is not alive."""
+
+    name: str
+    state: Literal["running", "unready", "died", "stopped"]
+    """Unready: alive, but it does not answer."""
+    pid: int | None
+    where: str
+    ports: dict[str, int]
+    memory_mb: int | None
+    uptime_s: int | None
+    log: str
+
+
+class PartDied(TapelineError):
+    """A part ended by itself; the text has the end of its log."""
+
+    def __init__(self, part: Part, tail: str) -> None:
+        super().__init__(f"{part.name} died; the end of its log:\n{tail}")
+        self.part = part
+
+
+class Stack:
+    """The parts of one state folder. Another folder is another stack, with ports and data of its own."""
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        state_dir: Path = STATE_DIR,
+        reporter: Reporter | None = None,
+    ) -> None:
+        self._settings = settings or Settings.load()
+        self._state = StateDir(state_dir)
+        self._report = reporter or Reporter()
+        self._parts = {kind.name: kind(self._settings) for kind in PARTS}
+
+    def up(self) -> list[PartStatus]:
+        """Start what does not run, wait until all parts are ready and create missing topics.
+
+        Safe to run twice. Interrupted or failed, it stops what it started itself.
+
+        Raises:
+            TapelineError: a part died or did not get ready; the text says why and shows its log.
+        """
+        with self._locked():
+            record = self._state.load()
+            started: list[Part] = []
+            try:
+                missing = self._not_running(record)
+                if missing:
+                    files = JarCache(self._settings, self._report).fetch(part.name for part in missing)
+                    for part in missing:
+                        started.append(part)
+                        self._start(part, record, files[part.name])
+                    self._wait_until_ready(record, files)
+                else:
+                    self._wait_until_ready(record, {})
+                    self._report.line("already running")
+                self._create_topics(record)
+                self._state.write_endpoints(self._endpoints(record))
+            except BaseException:
+                self._stop(record, started)
+                raise
+        return self.status()
+
+    def down(self, purge: bool = False) -> list[str]:
+        """Stop all parts and what they started, and return their names; fine when nothing runs.
+
+        Data and ports are kept for the next `up`, unless `purge` is set.
+        """
+        if not self._state.path.exists():
+            return []
+        with self._locked():
+            record = self._state.load()
+            stopped = self._stop(record, reversed(self._parts.values()))
+            self._state.forget_endpoints()
+            self._state.remove_temp()
+            if purge:
+                self._state.purge(list(self._parts))
+        return stopped
+
+    def status(self) -> list[PartStatus]:
+        """Return how each part is at this moment."""
+        record = self._state.load()
+        return [self._part_status(part, record.parts.get(part.name)) for part in self._parts.values()]
+
+    def kill(self, name: str, signum: int = signal.SIGKILL) -> None:
+        """Send a part a signal, as a crash would; the record keeps it, so `status` tells that it died."""
+        running = self._state.load().parts.get(name)
+        if running is None:
+            raise TapelineError(f"{name} does not run")
+        processes.send_signal(running.process, signum)
+
+    def endpoints(self) -> dict[str, str]:
+        """Return the settings by which clients find the parts that were started."""
+        return self._endpoints(self._state.load())
+
+    def settings(self) -> Settings:
+        """Return the settings of a client of this stack."""
+        return embedded(self._settings, self.endpoints())
+
+    def listening(self) -> set[tuple[str, int]]:
+        """Return the (address, port) pairs on which processes of the stack accept connections."""
+        running = self._state.load().parts.values()
+        return {pair for part in running for pair in processes.listening(part.process)}
+
+    def log(self, name: str) -> Path:
+        """Return the log file of a part.
+
+        Raises:
+            TapelineError: there is no such part, or it was never started.
+        """
+        if name not in self._parts:
+            raise TapelineError(f"no part is named {name}; there are {', '.join(sorted(self._parts))}")
+        log = self._state.log(name)
+        if not log.exists():
+            raise TapelineError(f"{name} has no log yet; start it with `python -m glue.stack up`")
+        return log
+
+    def tail(self, name: str, lines: int = TAIL_LINES) -> str:
+        """Return the last lines of a part's log."""
+        try:
+            text = self._state.log(name).read_text(errors="replace")
+        except FileNotFoundError:
+            return "(no log)"
+        return "\n".join(text.splitlines()[-lines:])
+
+    def _not_running(self, record: Record) -> list[Part]:
+        missing = []
+        for part in self._parts.values():
+            running = record.parts.get(part.name)
+            if running and processes.is_alive(running.process):
+                continue
+            if running:
+                self._report.line(f"{part.name} died since the last up; the end of its log:")
+                self._report.line(self.tail(part.name))
+            missing.append(part)
+        return missing
+
+    def _start(self, part: Part, record: Record, files: list[Path]) -> None:
+        if left := record.parts.pop(part.name, None):
+            processes.stop([left.process], STOP_TIMEOUT_S)  # what a dead part itself had started
+        chosen = record.ports[part.name] = self._choose_ports(part, record)
+        home = self._state.home(part.name)
+        launch = part.launch(home, self._state.temp(part.name), chosen, files)
+        process = processes.start(
+            launch.command, env=launch.env, home=home, log=self._state.start_log(part.name)
+        )
+        record.parts[part.name] = Running(process, chosen)
+        self._state.save(record)
+        self._report.line(f"{part.name}: starting on port {next(iter(chosen.values()))}, pid {process.pid}")
+
+    def _choose_ports(self, part: Part, record: Record) -> dict[str, int]:
+        """Prefer the ports of last time, so that clients survive a restart, unless a setting names one."""
+        earlier = record.ports.get(part.name, {})
+        is_set = f"stack_{part.name}_port" in self._settings.model_fields_set
+        taken = {p for name, of_part in record.ports.items() if name != part.name for p in of_part.values()}
+        chosen: dict[str, int] = {}
+        for purpose, usual in part.wanted_ports().items():
+            last = earlier.get(purpose, 0)
+            wanted = (usual, last) if is_set else (last, usual)
+            port = ports.choose(wanted, taken | set(chosen.values()))
+            if usual and port not in wanted:
+                self._report.line(f"{part.name}: port {usual} is taken, using {port} ({purpose})")
+            chosen[purpose] = port
+        return chosen
+
+    def _wait_until_ready(self, record: Record, files: dict[str, list[Path]]) -> None:
+        began = time.monotonic()
+        deadline = began + self._settings.stack_start_timeout_ms / 1000
+        next_line = began + STILL_WAITING_S
+        pending = list(self._parts.values())
+        attempts = dict.fromkeys(self._parts, 1)
+        while pending:
+            for part in list(pending):
+                try:
+                    is_ready = self._is_ready(part, record.parts[part.name])
+                except PartDied:
+                    # Another program may have taken a port between the choice and the start.
+                    all_free = all(map(ports.is_free, record.parts[part.name].ports.values()))
+                    attempts[part.name] += 1
+                    if all_free or attempts[part.name] > PORT_ATTEMPTS or part.name not in files:
+                        raise
+                    self._start(part, record, files[part.name])
+                    continue
+                if is_ready:
+                    pending.remove(part)
+                    if part.name in files:
+                        self._report.line(f"{part.name}: ready after {time.monotonic() - began:.1f} s")
+            now = time.monotonic()
+            if pending and now > deadline:
+                raise self._not_ready(pending[0], now - began)
+            if pending and now > next_line:
+                next_line += STILL_WAITING_S
+                names = " and ".join(part.name for part in pending)
+                self._report.line(f"waiting for {names}, {now - began:.0f} s so far")
+            time.sleep(POLL_S if pending else 0)
+
+    def _is_ready(self, part: Part, running: Running) -> bool:
+        """Ask the part itself: somebody else may answer on its port."""
+        if not processes.is_alive(running.process):
+            raise PartDied(part, self.tail(part.name))
+        expected = {(LOOPBACK, port) for port in running.ports.values()}
+        return expected <= processes.listening(running.process) and part.is_ready(running.ports)
+
+    def _not_ready(self, part: Part, waited_s: float) -> TapelineError:
+        return TapelineError(
+            f"{part.name} is not ready after {waited_s:.0f} s (STACK_START_TIMEOUT_MS); if it hangs, "
+            f"`python -m glue.stack down` ends it; the end of its log:\n{self.tail(part.name)}"
+        )
+
+    def _create_topics(self, record: Record) -> None:
+        outcome = ensure_topics(embedded(self._settings, self._endpoints(record)))
+        created = [name for name, result in outcome if result == "created"]
+        if created:
+            self._report.line(f"topics created: {', '.join(created)}")
+        for name, result in outcome:
+            if result not in ("created", "exists"):
+                self._report.line(f"topic {name} differs from the settings: {result}")
+
+    def _stop(self, record: Record, parts: Iterable[Part]) -> list[str]:
+        stopped = []
+        for part in parts:
+            if running := record.parts.get(part.name):
+                processes.stop([running.process], STOP_TIMEOUT_S)
+                del record.parts[part.name]
+                self._state.save(record)
+                stopped.append(part.name)
+        return stopped
+
+    def _endpoints(self, record: Record) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for name, running in record.parts.items():
+            found |= self._parts[name].endpoints(running.ports)
+        return found
+
+    def _part_status(self, part: Part, running: Running | None) -> PartStatus:
+        log = str(self._state.log(part.name))
+        if running is None:
+            return PartStatus(part.name, "stopped", None, "", {}, None, None, log)
+        where = f"{LOOPBACK}:{next(iter(running.ports.values()))}"
+        process = running.process
+        try:
+            state: Literal["running", "unready"] = "running" if self._is_ready(part, running) else "unready"
+        except PartDied:
+            return PartStatus(part.name, "died", None, where, running.ports, None, None, log)
+        memory_mb = processes.memory_bytes(process) >> 20
+        uptime_s = max(0, int(time.time() - process.create_time_s))
+        return PartStatus(part.name, state, process.pid, where, running.ports, memory_mb, uptime_s, log)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        with self._state.lock(
+            lambda: self._report.line("waiting for another glue.stack command in this folder")
+        ):
+            yield

@@ -1,0 +1,110 @@
+"""Fixtures that all tests share: one embedded stack a session, new topics a test."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+from pydantic import SecretStr
+
+from glue.io.topics import ensure_topics
+from glue.settings import Settings
+from glue.stack import Stack
+
+QUICK_RETENTION = (
+    "log.retention.check.interval.ms=1000,log.initial.task.delay.ms=500,log.cleaner.backoff.ms=1000"
+)
+RETENTION_DEADLINE_S = 60
+
+
+@dataclass(frozen=True)
+class RunningStack:
+    """The session's broker and registry, on free ports and in a temporary folder."""
+
+    stack: Stack
+    numbers: Iterator[int]
+
+    @property
+    def settings_env(self) -> dict[str, str]:
+        """Return what leads a child command to this stack, to be added to its environment."""
+        return self.stack.endpoints() | {"KAFKA_PROPERTIES": ""}
+
+    def settings(self, **overrides: Any) -> Settings:
+        """Return settings with topic and group names nobody else uses; the topics are there."""
+        prefix = f"t{next(self.numbers)}"
+        names = {
+            "kafka_topic_raw": f"{prefix}.ticks.raw",
+            "kafka_topic_dlt": f"{prefix}.ticks.dlt",
+            "kafka_topic_state": f"{prefix}.ticks.replay.state",
+            "agg_output_topic": f"{prefix}.ticks.agg.1s",
+            "agg_group": f"{prefix}-aggregate",
+        }
+        here = {name.lower(): value for name, value in self.settings_env.items()}
+        settings = Settings.load(**(names | here | overrides))
+        ensure_topics(settings)
+        return settings
+
+    def env(self, settings: Settings) -> dict[str, str]:
+        """Return the whole environment of a child command that is to run with these settings."""
+        values = {name: getattr(settings, name) for name in settings.model_fields_set}
+        plain = {k: v.get_secret_value() if isinstance(v, SecretStr) else v for k, v in values.items()}
+        return dict(os.environ) | {name.upper(): str(value) for name, value in plain.items()}
+
+    def wait_for_retention_checks(self, times: int = 1) -> None:
+        """Wait until the broker has dropped a record of 2010 from topics that do not stamp the append.
+
+        It has two ways of looking, one for `delete` and one for `compact,delete`.
+        """
+        client = {"bootstrap.servers": self.settings_env["KAFKA_BROKERS"]}
+        admin = AdminClient(client)
+        canaries = [
+            NewTopic(
+                f"canary{next(self.numbers)}",
+                1,
+                1,
+                config={"cleanup.policy": policy, "retention.ms": "60000"},
+            )
+            for policy in ("delete", "compact,delete")
+        ]
+        for created in admin.create_topics(canaries).values():
+            created.result()
+        producer = Producer(client)
+        consumer = Consumer(client | {"group.id": "canary"})
+        for turn in range(1, times + 1):
+            for canary in canaries:
+                producer.produce(canary.topic, b"", key=b"2010", timestamp=1_266_364_800_000)
+            producer.flush()
+            for canary in canaries:
+                partition = TopicPartition(canary.topic, 0)
+                deadline = time.monotonic() + RETENTION_DEADLINE_S
+                while consumer.get_watermark_offsets(partition, timeout=5)[0] < turn:
+                    assert time.monotonic() < deadline, f"retention did not reach {canary.topic}"
+                    time.sleep(0.1)
+        consumer.close()
+        for deleted in admin.delete_topics([canary.topic for canary in canaries]).values():
+            deleted.result()
+
+
+def pytest_configure() -> None:
+    """Let SIGTERM end a session as Ctrl-C does: with the stack torn down."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+    """Start broker and registry at the first test that asks for them; stop them with the session."""
+    settings = Settings.load(
+        stack_kafka_port=0, stack_registry_port=0, stack_broker_properties=QUICK_RETENTION
+    )
+    started = Stack(settings, tmp_path_factory.mktemp("session") / ".tapeline")
+    try:
+        started.up()
+        yield RunningStack(started, count(1))
+    finally:
+        started.down(purge=True)
