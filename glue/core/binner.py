@@ -80,7 +80,7 @@ class Binner:
         self._position_before_held = Position()
         self._occurrences = LineOccurrences()
         self._resent: ResentLines | None = None
-        self._rebuild_from_ms: int | None = None
+        self._restored: Snapshot | None = None  # while lines from before it come again
 
     # What goes in
 
@@ -89,7 +89,7 @@ class Binner:
         raws, lines = decode_chunk(chunk)
         self._begin(lines, now_ms)
         for i, line in enumerate(lines):
-            if self._resent is not None and self._is_resent(line, i):
+            if self._resent is not None and self._is_resent(line, i, raws[i]):
                 continue
             if self.is_ended:
                 self._invalid("line after the end of the feed", raws[i], i)
@@ -107,7 +107,7 @@ class Binner:
     def refuse(self, start: bytes, sha256: str, detail: str, now_ms: int) -> list[Output]:
         """Dead-letter a line too long to be kept: its start, and the SHA-256 of all of it."""
         self._begin([BadLine(detail)], now_ms)
-        if self._resent is None or not self._is_resent(self._lines[0], 0):
+        if self._resent is None or not self._is_resent(self._lines[0], 0, start, sha256):
             self._dead_letter("invalid", detail, start, 0, sha256=sha256)
         return self._finish()
 
@@ -134,10 +134,11 @@ class Binner:
         if self._guard.is_holding:  # held ticks come again, as new ones
             self._guard = JumpGuard(self.rules.max_jump_ms)
             self._position = self._position_before_held
-        if self._rebuild_from_ms is not None:  # broken off while rebuilding: begin again
+        if self._restored is not None:  # broken off while rebuilding: begin again
             self._open.clear()
             self._starts.clear()
             self._symbol_watermarks.clear()
+            self._occurrences.clear()
         self._resent = ResentLines(self._position)
 
     def restore(self, snapshot: Snapshot) -> None:
@@ -153,7 +154,7 @@ class Binner:
         self._bars_end_ms = snapshot.bars_end_ms
         self._position = snapshot.position
         self._resent = ResentLines(snapshot.position)
-        self._rebuild_from_ms = snapshot.resume_ms
+        self._restored = snapshot
 
     # What it knows
 
@@ -203,24 +204,32 @@ class Binner:
         out, self._out = self._out, []
         return out
 
-    def _is_resent(self, line: Line, i: int) -> bool:
+    def _is_resent(self, line: Line, i: int, raw: bytes, sha256: str | None = None) -> bool:
         assert self._resent is not None  # noqa: S101
         is_resent = self._resent.is_resent(line)
         if is_resent:
             self.resent_count += 1
             self._counted = i + 1  # its place was counted when it first came
-            if self._rebuild_from_ms is not None and isinstance(line, Tick):
-                self._rebuild(line)
+            if self._restored is not None:
+                if isinstance(line, Tick):
+                    self._rebuild(line, self._restored)
+                elif line.seq is None and self._resent.has_reached:  # its id is taken
+                    self._occurrences.next(sha256 or line_sha256(raw.rstrip(b"\r")))
         elif self._resent.is_over:
-            self._resent = self._rebuild_from_ms = None
+            self._resent = self._restored = None
         return is_resent
 
-    def _rebuild(self, tick: Tick) -> None:
+    def _rebuild(self, tick: Tick, was: Snapshot) -> None:
         """Take an old tick again if its bin was open; a dead letter then is none a second time."""
         event_ms = event_time_ms(tick.event_ts)
-        newest_believed = self._now_ms + self.rules.max_future_ms if self._is_live else self.newest_ms
-        if self._rebuild_from_ms is not None and self._rebuild_from_ms <= event_ms <= newest_believed:
-            self._accept(tick, event_ms)
+        # The wall clock has moved on: what was ahead of it then must not raise a watermark now.
+        newest_taken_ms = was.bars_end_ms - 1 if self._is_live else was.newest_ms
+        if (
+            was.resume_ms is not None
+            and was.resume_ms <= event_ms <= newest_taken_ms
+            and is_symbol(tick.symbol)
+        ):
+            self._accept(tick, event_ms, min(event_ms, was.newest_ms))
 
     def _control(self, line: Control, raw: bytes, i: int) -> None:
         if line.type == "end":
@@ -272,12 +281,14 @@ class Binner:
             self._take(held.tick, held.raw, i, held.event_ms)
 
     def _take(self, tick: Tick, raw: bytes, i: int, event_ms: int) -> None:
-        refused = self._accept(tick, event_ms)
+        # No tick of a live feed raises a watermark beyond the wall clock.
+        reached_ms = self._now_ms if self._is_live and event_ms > self._now_ms else event_ms
+        refused = self._accept(tick, event_ms, reached_ms)
         if refused is not None:
             self._dead_letter(refused, self._details[refused], raw, i, tick)
 
-    def _accept(self, tick: Tick, event_ms: int) -> Literal["late", "closed"] | None:
-        """Put a tick into its bin and let it move the watermarks, or say why it comes too late."""
+    def _accept(self, tick: Tick, event_ms: int, reached_ms: int) -> Literal["late", "closed"] | None:
+        """Put a tick into its bin and raise the watermarks to `reached_ms`, or say why it is too late."""
         rules = self.rules
         symbol = tick.symbol
         newest = self._symbol_watermarks.get(symbol, NEVER)
@@ -302,15 +313,13 @@ class Binner:
         else:
             open_bin.add(tick, event_ms, order, lateness_ms)
 
-        # No tick of a live feed raises a watermark beyond the wall clock.
-        reached = self._now_ms if self._is_live and event_ms > self._now_ms else event_ms
-        if reached > newest:
-            self._symbol_watermarks[symbol] = reached
-            if reached > self.newest_ms:
-                self.newest_ms = reached
-                self._advance(reached - rules.skew_ms)
-            if reached > self.watermark_ms:
-                self._close_symbol(symbol, max(newest, self.watermark_ms), reached)
+        if reached_ms > newest:
+            self._symbol_watermarks[symbol] = reached_ms
+            if reached_ms > self.newest_ms:
+                self.newest_ms = reached_ms
+                self._advance(reached_ms - rules.skew_ms)
+            if reached_ms > self.watermark_ms:
+                self._close_symbol(symbol, max(newest, self.watermark_ms), reached_ms)
         return None
 
     # Closing

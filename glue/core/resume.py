@@ -33,7 +33,8 @@ class ResentLines:
 
     def __init__(self, position: Position) -> None:
         self._position = position
-        self._has_reached = position.seq is None
+        self.has_reached = position.seq is None
+        """Whether the last old number came: bad lines after it are counted."""
         self._unnumbered_left = position.unnumbered
         self.is_over = False
 
@@ -42,12 +43,12 @@ class ResentLines:
         if isinstance(line, Control):
             return False
         if line.seq is None:
-            if not self._has_reached:
+            if not self.has_reached:
                 return True
             self._unnumbered_left -= 1
             return self._unnumbered_left >= 0
         if self._position.seq is None or line.seq > self._position.seq:
             self.is_over = True
             return False
-        self._has_reached = line.seq == self._position.seq
+        self.has_reached = line.seq == self._position.seq
         return True
