@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from glue.core.ticks import MAX_EVENT_MS
 from glue.core.watermarks import CONFIRM_WITHIN_MS, Rules
 
-QUICK, FULL = 150, 2_500
+QUICK, FULL = 100, 2_500
 
 
 def for_all(*values: st.SearchStrategy[Any], quick: int = QUICK, full: int = FULL) -> Callable[..., Any]:
@@ -198,10 +199,13 @@ BAD_AFTER_DECODING: dict[str, bytes] = {
 """Lines that decode well and are refused all the same."""
 
 SHORT_BAD_LINES = [raw for raw in [*BAD_LINES.values(), *BAD_AFTER_DECODING.values()] if len(raw) < 200]
+BAD_ONES = st.one_of(st.just(b"hello"), st.sampled_from(SHORT_BAD_LINES))
+"""Often the same one, as its dead letters must stay apart."""
 
 # Feeds
 
 SYMBOLS = ["A", "B", "WDC", "BTCUSDT"]
+EARLIEST = [None, None, T - 1, T, T + 1]
 QUARTERS = st.integers(1, 40).map(lambda n: n / 4)
 """Prices and sizes whose sums are exact, so that order of addition does not show."""
 
@@ -219,12 +223,13 @@ RULES = st.sampled_from(
 )
 
 
+@cache
 def near_boundaries(rules: Rules) -> st.SearchStrategy[int]:
     """Return distances from a newest time around which the rules change their mind."""
     late, skew, width = rules.late_ms, rules.skew_ms, rules.bin_ms
     edges = {0, width, skew, -skew, -late, -late - skew, -late - width, -late - skew - width}
     edges |= {late, late + width, late + skew, late + skew + width, 1000, 1000 + late + skew}
-    around = sorted({edge + d for edge in edges for d in (-1, 0, 1)}, key=lambda x: (abs(x), x))
+    around = tuple(sorted({edge + d for edge in edges for d in (-1, 0, 1)}, key=lambda x: (abs(x), x)))
     return st.one_of(
         st.sampled_from(around),
         st.integers(0, 2 * width),
@@ -248,53 +253,56 @@ def feeds(
     has_end: bool = True,
 ) -> FeedCase:
     """Draw a feed that is disordered, late, jumping and bad, mostly where a rule changes its mind."""
+    names = st.sampled_from(symbols)
     chosen, live = draw(rules), draw(st.booleans()) if is_live is None else is_live
     kinds = ["tick"] * 9 + ["heartbeat"] * has_heartbeats + ["bad"] * has_bad_lines
     kinds += ["clock"] * has_bad_clocks
-    start = draw(st.sampled_from([T, T + 990, T + 123_457])) if has_bad_clocks else T
+    start = draw(st.sampled_from((T, T + 990, T + 123_457))) if has_bad_clocks else T
     newest, own, now = start, dict.fromkeys(symbols, start), start
     lines: list[tuple[Item, int]] = []
     seq = 0
     size = draw(st.integers(0, max_size))  # lists alone are mostly short
     for kind in draw(st.lists(st.sampled_from(kinds), min_size=size, max_size=size)):
         if live:
-            now += draw(st.sampled_from([0, 0, 1, 10, 500, 1000, -3]))
+            now += draw(st.sampled_from((0, 0, 1, 10, 500, 1000, -3)))
         event = heard = None
-        symbol = draw(st.sampled_from(symbols))
+        symbol = draw(names)
         if kind == "bad":
-            item: Item = BadItem(draw(st.sampled_from(SHORT_BAD_LINES)))
+            item: Item = BadItem(draw(BAD_ONES))
+            if is_numbered and draw(st.booleans()):
+                seq += 1
+                wrong = draw(st.sampled_from(({"symbol": "A B"}, {"symbol": "~wm0"}, {"px": -1}, {"type": "x"})))
+                item = BadItem(_tick_with(**{"event_ts": newest / 1000, "seq": seq} | wrong), seq)
             lines.append((item, now))
             continue
         if kind == "heartbeat":
-            heard = newest + draw(near_boundaries(chosen)) - draw(st.sampled_from([0, 0, chosen.late_ms]))
+            heard = newest + draw(near_boundaries(chosen)) - draw(st.sampled_from((0, 0, chosen.late_ms)))
             if has_bad_clocks and draw(st.integers(0, 9)) == 9:
-                heard += draw(st.sampled_from([chosen.max_jump_ms, chosen.max_jump_ms + 1]))
+                heard += draw(st.sampled_from((chosen.max_jump_ms, chosen.max_jump_ms + 1)))
             lines.append((HeartbeatItem(max(0, heard)), now))
             continue
         if kind == "clock" and live:
             future = chosen.max_future_ms
-            event = now + draw(st.sampled_from([future, future + 1, 1, 1000, 10**9, -(10**9), future - 1]))
+            event = now + draw(st.sampled_from((future, future + 1, 1, 1000, 10**9, -(10**9), future - 1)))
         elif kind == "clock":
             jump, within = chosen.max_jump_ms, CONFIRM_WITHIN_MS
-            edges = [jump, jump + 1, jump + 2, jump + 1 + within, jump + 2 + within, -jump, -jump - 1, within]
+            edges = (jump, jump + 1, jump + 2, jump + 1 + within, jump + 2 + within, -jump, -jump - 1, within)
             event = newest + draw(st.sampled_from(edges))
         else:
-            anchor = draw(st.sampled_from([newest, own[symbol]]))
+            anchor = newest if draw(st.booleans()) else own[symbol]
             event = anchor + draw(near_boundaries(chosen))
             if live:
-                event = min(event, now + draw(st.sampled_from([0, 0, chosen.max_future_ms])))
+                event = min(event, now + draw(st.sampled_from((0, 0, chosen.max_future_ms))))
         event = min(max(0, event), MAX_EVENT_MS)
         # A far jump is mostly forgotten, sometimes it is where the feed goes on.
         if kind == "tick" or draw(st.booleans()):
             newest, own[symbol] = max(newest, event), max(own[symbol], event)
             now = max(now, newest) if live and draw(st.booleans()) and kind == "tick" else now
         seq += 1
-        times = {
-            "api_send_ts_ms": draw(st.sampled_from([None, None, T - 1, T, T + 1])),
-            "source_event_ts_ms": draw(st.sampled_from([None, None, T - 1, T, T + 1])),
-        }
-        px, sz = draw(QUARTERS), draw(st.one_of(QUARTERS, st.just(0.0)))
-        lines.append((TickItem(symbol, event, px, sz, seq if is_numbered else None, **times), now))
+        rest = draw(st.integers(0, 40 * 40 * 25 - 1))  # one draw for all that no rule looks at
+        px, sz, api, source = (rest % 40 + 1) / 4, rest // 40 % 40 / 4, rest // 1600 % 5, rest // 8000
+        number = seq if is_numbered else None
+        lines.append((TickItem(symbol, event, px, sz, number, EARLIEST[api], EARLIEST[source]), now))
     if has_end and draw(st.booleans()):
         lines.append((EndItem(), now))
         if draw(st.integers(0, 4)) == 4:

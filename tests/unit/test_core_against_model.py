@@ -43,22 +43,22 @@ def check_state(binner: Binner, model: ReferenceBinner) -> None:
     )
 
 
-@for_all(feeds(is_live=False), quick=150)
+@for_all(feeds(is_live=False))
 def test_a_historical_feed_gives_what_the_model_gives(case):
     compare(case)
 
 
-@for_all(feeds(is_live=True), quick=150)
+@for_all(feeds(is_live=True))
 def test_a_live_feed_gives_what_the_model_gives(case):
     compare(case)
 
 
-@for_all(feeds(is_numbered=True), quick=150)
+@for_all(feeds(is_numbered=True))
 def test_a_feed_with_numbers_gives_what_the_model_gives(case):
     compare(case)
 
 
-@for_all(feeds(has_end=False), IDLE, quick=150)
+@for_all(feeds(has_end=False), IDLE)
 def test_a_feed_that_falls_silent_now_and_then_gives_what_the_model_gives(case, idle_after):
     compare(case, idle_after)
 
@@ -97,7 +97,7 @@ def as_tuple(bar):
     return fields[:-2]
 
 
-@for_all(partition_streams(), quick=150)
+@for_all(partition_streams())
 def test_bars_are_the_models_bars_and_close_at_the_same_record(stream):
     late_ms, records = stream
     builder = BarBuilder(late_ms)
@@ -111,7 +111,7 @@ def test_bars_are_the_models_bars_and_close_at_the_same_record(stream):
     assert builder.ignored_count == ignored
 
 
-@for_all(feeds(has_bad_lines=False), quick=100)
+@for_all(feeds(has_bad_lines=False))
 def test_bars_of_a_feed_are_the_models_bars(case):
     rules = case.rules
     binner = Binner(Feed("feed", "live" if case.is_live else "historical"), rules, is_deterministic=True)

@@ -1,0 +1,250 @@
+"""Lost connections and killed workers: the outcome equals that of an undisturbed run."""
+
+from typing import Any
+
+import msgspec
+from feed_lines import (
+    END,
+    MUCH_LATER,
+    T,
+    bins,
+    dead_letters,
+    make_binner,
+    reasons,
+    run,
+    tick_line,
+    watermark_records,
+)
+from hypothesis import strategies as st
+from strategies import FeedCase, HeartbeatItem, Item, TickItem, feeds, for_all
+
+from glue.core.binner import Binner, Feed, Output
+from glue.core.bins import TickBin
+from glue.core.ticks import Control, decode_line
+from glue.core.watermarks import Rules
+
+
+class Server:
+    """A numbered feed: sends from the first line at or after `since_ms` in arrival order, and all later ones."""
+
+    def __init__(self, items: list[Item], *, sends_heartbeats_again: bool) -> None:
+        self._items = items
+        self._sends_heartbeats_again = sends_heartbeats_again
+        self._sent = 0
+
+    def lines(self, since_ms: int | None) -> list[tuple[int, bytes]]:
+        """Return the lines of a connection, each with its place in the feed."""
+        starts = (
+            i
+            for i, item in enumerate(self._items)
+            if since_ms is None or (isinstance(item, TickItem) and item.event_ms >= since_ms)
+        )
+        # Where no line is that new, the feed goes on with what it has not sent yet.
+        first = min(next(starts, self._sent), self._sent)
+        return [
+            (i, item.raw)
+            for i, item in enumerate(self._items)
+            if i >= first
+            and (i >= self._sent or self._sends_heartbeats_again or not isinstance(item, HeartbeatItem))
+        ]
+
+    def has_sent(self, place: int) -> None:
+        self._sent = max(self._sent, place + 1)
+
+
+def feed_of(case: FeedCase) -> Feed:
+    return Feed("feed", "live" if case.is_live else "historical", is_numbered=True)
+
+
+def undisturbed(case: FeedCase, now_ms: int) -> list[Output]:
+    binner = Binner(feed_of(case), case.rules, is_deterministic=True)
+    return run(binner, *(item.raw for item, _ in case.lines), now_ms=now_ms) + binner.end(now_ms)
+
+
+def is_control(output: Output) -> bool:
+    """Tell dead letters of heartbeats and hellos: these take no place in a feed and may be refused again."""
+    if isinstance(output, TickBin):
+        return False
+    return isinstance(decode_line(output.line.encode()), Control)
+
+
+def once(outputs: list[Output]) -> list[Output]:
+    """Drop repeated dead letters, which readers know by their id."""
+    seen: set[str] = set()
+    kept = []
+    for output in outputs:
+        if isinstance(output, TickBin):
+            kept.append(output)
+        elif output.dlt_id not in seen and not is_control(output):
+            seen.add(output.dlt_id)
+            kept.append(output)
+    return kept
+
+
+LOST_AFTER = st.lists(st.integers(0, 25), max_size=4)
+
+
+@for_all(feeds(is_numbered=True, has_end=False, max_size=30), LOST_AFTER, st.booleans(), quick=150)
+def test_lost_connections_change_nothing(case, lost_after, heartbeats_again):
+    now_ms = MUCH_LATER + 10**10
+    server = Server([item for item, _ in case.lines], sends_heartbeats_again=heartbeats_again)
+    binner = Binner(feed_of(case), case.rules, is_deterministic=True)
+    outputs: list[Output] = []
+    since_ms: int | None = None
+    for count in [*lost_after, None]:
+        sent = server.lines(since_ms)[:count]
+        for place, raw in sent:
+            outputs += run(binner, raw, now_ms=now_ms)
+            server.has_sent(place)
+        if count is not None:
+            binner.expect_resend()
+            since_ms = binner.resume_ms
+    outputs += binner.end(now_ms)
+    assert once(outputs) == once(undisturbed(case, now_ms))
+
+
+def by_key(outputs: list[Output]) -> dict[str, dict[str, Any]]:
+    """Return what a reader that keeps the last record of each key has.
+
+    W at close is left aside. So is, for ticks refused as too late, which of two reasons it was: a symbol
+    quiet for so long that no line of it is sent again has lost its W(s), and the feed's W decides alone.
+    """
+    found = {}
+    for output in outputs:
+        fields = msgspec.structs.asdict(output)
+        fields.pop("watermark_ms")
+        if isinstance(output, TickBin):
+            found[output.bin_id] = fields
+        elif not is_control(output):
+            if output.reason in ("late", "closed"):
+                fields |= {"reason": "late or closed", "detail": None, "lateness_ms": None}
+            found[output.dlt_id] = fields
+    return found
+
+
+KILLED = st.lists(st.tuples(st.integers(0, 25), st.integers(0, 5), st.booleans()), max_size=4)
+"""Lines that a process takes, how many of them it does not commit, and whether it is killed or only cut off."""
+
+
+@for_all(feeds(is_numbered=True, has_end=False, max_size=30), KILLED, quick=150)
+def test_killed_workers_change_nothing(case, killed):
+    now_ms = MUCH_LATER + 10**10
+    items = [item for item, _ in case.lines]
+    server = Server(items, sends_heartbeats_again=True)
+    binner = Binner(feed_of(case), case.rules, is_deterministic=True)
+    committed: list[Output] = []
+    since_ms: int | None = None
+    snapshot = binner.snapshot()
+    for count, uncommitted, is_killed in [*killed, (None, 0, False)]:
+        sent = server.lines(since_ms)[:count]
+        pending: list[Output] = []
+        for i, (place, raw) in enumerate(sent):
+            pending += run(binner, raw, now_ms=now_ms)
+            server.has_sent(place)
+            if i < len(sent) - uncommitted:
+                committed += pending
+                pending = []
+                snapshot = binner.snapshot()
+        if is_killed:
+            binner = Binner(feed_of(case), case.rules, is_deterministic=True)
+            binner.restore(snapshot)
+            since_ms = snapshot.resume_ms
+        else:
+            committed += pending
+            snapshot = binner.snapshot()
+            if count is not None:
+                binner.expect_resend()
+                since_ms = binner.resume_ms
+    committed += binner.end(now_ms)
+    assert by_key(committed) == by_key(undisturbed(case, now_ms))
+
+
+# Examples of what a restored worker must not do
+
+
+def restored(binner: Binner) -> Binner:
+    again = Binner(binner.feed, binner.rules, is_deterministic=True)
+    again.restore(binner.snapshot())
+    return again
+
+
+def test_an_open_bin_is_built_again_from_old_lines_and_goes_on():
+    lines = [tick_line("A", T + 5 * i, px=i + 1, seq=i) for i in range(4)]
+    first = make_binner(is_numbered=True)
+    assert run(first, *lines[:3]) == []
+    again = restored(first)
+    assert (again.open_bin_count, again.has_open_bars) == (0, True)
+    out = run(again, *lines) + again.end(MUCH_LATER)
+    assert out == run(make_binner(is_numbered=True), *lines, END)
+    assert again.resent_count == 3
+
+
+def test_a_published_bin_and_a_written_dead_letter_are_not_repeated():
+    lines = [tick_line("A", T, seq=0), tick_line("A", T + 1000, seq=1), tick_line("A", T, seq=2)]
+    first = make_binner(is_numbered=True)
+    assert reasons(run(first, *lines)) == ["late"]
+    assert run(restored(first), *lines) == []
+
+
+def test_an_old_tick_with_a_symbol_that_no_feed_may_use_stays_invalid():
+    lines = [tick_line("A", T, seq=0), tick_line("~wm0", T, seq=1), tick_line("A B", T, seq=2)]
+    first = make_binner(is_numbered=True)
+    assert reasons(run(first, *lines)) == ["invalid", "invalid"]
+    again = restored(first)
+    assert [b.symbol for b in bins(run(again, *lines) + again.end(MUCH_LATER))] == ["A"]
+
+
+def test_an_old_jump_that_was_refuted_is_not_taken():
+    jump = Rules().max_jump_ms + 2
+    lines = [tick_line("A", T + ms, seq=seq) for seq, ms in enumerate((0, 1, jump, 2))]
+    first = make_binner("historical", is_numbered=True)
+    assert reasons(run(first, *lines)) == ["future"]
+    again = restored(first)
+    out = run(again, *lines) + again.end(MUCH_LATER)
+    assert [b.trade_count for b in bins(out)] == [3]
+
+
+def test_equal_bad_lines_before_and_after_a_kill_stay_apart():
+    bad = b"garbage"
+    lines = [tick_line("A", T, seq=0), bad, bad]
+    first = make_binner(is_numbered=True)
+    before = run(first, *lines) + first.refuse(bad, "ab" * 32, "too long", T)
+    again = restored(first)
+    for lost_after in (2, 3, 1):  # counted once however often the old lines come
+        run(again, *lines[:lost_after])
+        again.expect_resend()
+    out = run(again, *lines) + again.refuse(bad, "ab" * 32, "too long", T)
+    assert out == []
+    after = run(again, bad) + again.refuse(bad, "ab" * 32, "too long", T)
+    ids = [letter.dlt_id for letter in dead_letters(before + after)]
+    assert [i.rsplit("-", 1)[1] for i in ids] == ["0", "1", "0", "2", "1"]
+    assert len(set(ids)) == 5
+
+
+def test_a_clock_that_was_ahead_of_the_wall_clock_raises_nothing_when_it_comes_again():
+    # Read a second time, its event time is past; believed now, it would make all others closed.
+    ahead, others = tick_line("A", T + 4000, seq=0), [tick_line("B", T + 10 * i, seq=i) for i in range(1, 9)]
+    first = make_binner(is_numbered=True)
+    assert run(first, ahead, *others[:4], now_ms=T + 50) == []
+    again = restored(first)
+    assert run(again, ahead, *others, now_ms=T + 9000) == []
+    assert (again.newest_ms, again.watermark_ms) == (T + 80, T + 60)
+    assert sum(b.trade_count for b in bins(again.end(T + 9000))) == 9
+
+
+def test_a_clock_too_far_ahead_stays_a_dead_letter():
+    lines = [tick_line("B", T, seq=0), tick_line("A", T + 5050, seq=1), tick_line("B", T + 10, seq=2)]
+    first = make_binner(is_numbered=True)
+    assert reasons(run(first, *lines, now_ms=T + 49)) == ["future"]
+    again = restored(first)
+    assert [b.symbol for b in bins(run(again, *lines, now_ms=T + 9000) + again.end(T + 9000))] == ["B", "B"]
+
+
+def test_no_watermark_record_comes_twice_and_none_is_missed():
+    first = make_binner(is_numbered=True)
+    lines = [tick_line("A", T + 700 * i, seq=i) for i in range(12)]
+    expected = [r.bin_id for r in watermark_records(run(make_binner(is_numbered=True), *lines, END))]
+    got = run(first, *lines[:7])
+    again = restored(first)
+    got += run(again, *lines, END)
+    assert [r.bin_id for r in watermark_records(got)] == expected
