@@ -16,6 +16,9 @@ from pydantic import SecretStr
 from glue.io.topics import ensure_topics
 from glue.settings import Settings
 from glue.stack import Stack
+from glue.stack.jars import JarCache
+from glue.stack.reporter import TextReporter
+from glue.stack.stack import PARTS
 
 QUICK_RETENTION = (
     "log.retention.check.interval.ms=1000,log.initial.task.delay.ms=500,log.cleaner.backoff.ms=1000"
@@ -94,6 +97,15 @@ class RunningStack:
 def pytest_configure() -> None:
     """Let SIGTERM end a session as Ctrl-C does: with the stack torn down."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Download the jars, if they are missing, before the clock of the first test starts."""
+    if session.config.option.collectonly or not any(i.get_closest_marker("stack") for i in session.items):
+        return
+    capture = session.config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled():
+        JarCache(Settings.load(), TextReporter()).fetch(part.name for part in PARTS)
 
 
 @pytest.fixture(scope="session")

@@ -3,12 +3,14 @@
 import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
+from typing import cast
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # documented, but not marked as exported
     AdminClient,
     ConfigResource,
     NewTopic,
+    OffsetSpec,
     TopicMetadata,
 )
 
@@ -176,7 +178,7 @@ def _delete(client: AdminClient, settings: Settings, names: list[str]) -> None:
 
 
 def _create(client: AdminClient, settings: Settings, wanted: Iterable[Topic]) -> set[str]:
-    """Create topics, wait for their leaders and return the names; those that exist by now are left out."""
+    """Create topics, wait until they can be used and return their names; existing ones are left out."""
     by_name = {topic.name: topic for topic in wanted}
     if not by_name:
         return set()
@@ -190,17 +192,24 @@ def _create(client: AdminClient, settings: Settings, wanted: Iterable[Topic]) ->
             if kafka_error(exception).name() != "TOPIC_ALREADY_EXISTS":
                 raise _refused("create", name, exception, settings) from None
 
-    def have_leaders() -> bool:
-        present = _present(client, settings)
-        return all(
-            name in present
-            and len(present[name].partitions) == by_name[name].partitions
-            and all(partition.leader >= 0 for partition in present[name].partitions.values())
-            for name in created
-        )
-
-    _wait(have_leaders, f"the broker gave {', '.join(sorted(created))} no leader")
+    partitions = [TopicPartition(name, p) for name in created for p in range(by_name[name].partitions)]
+    _wait(lambda: _serves(client, partitions), f"the broker does not serve {', '.join(sorted(created))}")
     return created
+
+
+def _serves(client: AdminClient, partitions: list[TopicPartition]) -> bool:
+    """Ask the leaders themselves: for a moment they do not know yet what the metadata says."""
+    if not partitions:
+        return True
+    latest = cast(OffsetSpec, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+    try:
+        for future in client.list_offsets(
+            dict.fromkeys(partitions, latest), request_timeout=REQUEST_TIMEOUT_S
+        ).values():
+            future.result()
+    except KafkaException:
+        return False
+    return True
 
 
 def _configs(client: AdminClient, settings: Settings, wanted: Iterable[Topic]) -> dict[str, dict[str, str]]:

@@ -95,6 +95,9 @@ class Kafka(Part):
             "share.coordinator.state.topic.num.partitions": 1,
             "group.initial.rebalance.delay.ms": 0,
             "log.retention.check.interval.ms": 60_000,
+            # After a kill the controller lets the broker come back only when its old session is over.
+            "broker.session.timeout.ms": 4_000,
+            "broker.heartbeat.interval.ms": 1_000,
             # Sized for two cores and a small heap; the default cleaner buffer alone is 128 MB.
             "num.network.threads": 2,
             "num.io.threads": 4,

@@ -62,13 +62,14 @@ def is_alive(process: Process) -> bool:
 
 def members(process: Process) -> list[psutil.Process]:
     """Return the process and all that it started and that still run, also when it is gone itself."""
-    if psutil.pid_exists(process.pid) and _find(process) is None and not _is_zombie(process.pid):
-        return []  # another process has the pid now, so no member of the old session is left
     found = []
     for candidate in psutil.process_iter():
         try:
-            if os.getsid(candidate.pid) == process.pid and candidate.status() != psutil.STATUS_ZOMBIE:
-                found.append(candidate)
+            if os.getsid(candidate.pid) != process.pid or _has_ended(candidate):
+                continue
+            if candidate.pid == process.pid and _find(process) is None:
+                return []  # another process has the pid now, so nothing of the old session is left
+            found.append(candidate)
         except (OSError, psutil.Error):
             continue
     return found
@@ -136,18 +137,17 @@ def _find(process: Process) -> psutil.Process | None:
     child = _children.get(process.pid)
     if child is not None and child.poll() is not None:
         del _children[process.pid]
-        return None
     try:
         found = psutil.Process(process.pid)
-        if abs(found.create_time() - process.create_time_s) > CREATE_TIME_TOLERANCE_S:
-            return None
-        return None if found.status() == psutil.STATUS_ZOMBIE else found
+        is_other = abs(found.create_time() - process.create_time_s) > CREATE_TIME_TOLERANCE_S
+        return None if is_other or _has_ended(found) else found
     except psutil.NoSuchProcess:
         return None
 
 
-def _is_zombie(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+def _has_ended(process: psutil.Process) -> bool:
+    """Tell whether nothing but an entry in the process table is left.
+
+    A killed process looks like that, and still holds its ports, while its threads end one by one.
+    """
+    return process.status() == psutil.STATUS_ZOMBIE and process.num_threads() <= 1

@@ -5,17 +5,15 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
-
-import msgspec
 
 from glue.errors import TapelineError
 from glue.io.topics import ensure_topics
 from glue.settings import STATE_DIR, Settings
 from glue.stack import ports, processes
 from glue.stack.broker import Kafka
+from glue.stack.health import TAIL_LINES, PartDied, PartStatus, is_ready, part_status
 from glue.stack.jars import JarCache
-from glue.stack.part import LOOPBACK, Part, embedded
+from glue.stack.part import Part, embedded
 from glue.stack.registry import Registry
 from glue.stack.reporter import Reporter
 from glue.stack.state import Record, Running, StateDir
@@ -26,30 +24,8 @@ PARTS: tuple[type[Part], ...] = (Registry, Kafka)
 POLL_S = 0.1
 STILL_WAITING_S = 5.0
 STOP_TIMEOUT_S = 20.0
-TAIL_LINES = 20
+
 PORT_ATTEMPTS = 3
-
-
-class PartStatus(msgspec.Struct, frozen=True):
-    """How a part is. Memory is the resident set in MiB; None where a part is not alive."""
-
-    name: str
-    state: Literal["running", "unready", "died", "stopped"]
-    """Unready: alive, but it does not answer."""
-    pid: int | None
-    where: str
-    ports: dict[str, int]
-    memory_mb: int | None
-    uptime_s: int | None
-    log: str
-
-
-class PartDied(TapelineError):
-    """A part ended by itself; the text has the end of its log."""
-
-    def __init__(self, part: Part, tail: str) -> None:
-        super().__init__(f"{part.name} died; the end of its log:\n{tail}")
-        self.part = part
 
 
 class Stack:
@@ -79,19 +55,18 @@ class Stack:
             started: list[Part] = []
             try:
                 missing = self._not_running(record)
-                if missing:
-                    files = JarCache(self._settings, self._report).fetch(part.name for part in missing)
-                    for part in missing:
-                        started.append(part)
-                        self._start(part, record, files[part.name])
-                    self._wait_until_ready(record, files)
-                else:
-                    self._wait_until_ready(record, {})
+                files = JarCache(self._settings, self._report).fetch(part.name for part in missing)
+                for part in missing:
+                    started.append(part)
+                    self._start(part, record, files[part.name])
+                self._wait_until_ready(record, files)
+                if not missing:
                     self._report.line("already running")
                 self._create_topics(record)
                 self._state.write_endpoints(self._endpoints(record))
-            except BaseException:
-                self._stop(record, started)
+            except BaseException:  # Ctrl-C too
+                if stopped := self._stop(record, started):
+                    self._report.line(f"stopped {' and '.join(stopped)} again")
                 raise
         return self.status()
 
@@ -105,8 +80,6 @@ class Stack:
         with self._locked():
             record = self._state.load()
             stopped = self._stop(record, reversed(self._parts.values()))
-            self._state.forget_endpoints()
-            self._state.remove_temp()
             if purge:
                 self._state.purge(list(self._parts))
         return stopped
@@ -114,7 +87,7 @@ class Stack:
     def status(self) -> list[PartStatus]:
         """Return how each part is at this moment."""
         record = self._state.load()
-        return [self._part_status(part, record.parts.get(part.name)) for part in self._parts.values()]
+        return [part_status(part, record.parts.get(part.name), self._state) for part in self._parts.values()]
 
     def kill(self, name: str, signum: int = signal.SIGKILL) -> None:
         """Send a part a signal, as a crash would; the record keeps it, so `status` tells that it died."""
@@ -151,11 +124,7 @@ class Stack:
 
     def tail(self, name: str, lines: int = TAIL_LINES) -> str:
         """Return the last lines of a part's log."""
-        try:
-            text = self._state.log(name).read_text(errors="replace")
-        except FileNotFoundError:
-            return "(no log)"
-        return "\n".join(text.splitlines()[-lines:])
+        return self._state.log_tail(name, lines)
 
     def _not_running(self, record: Record) -> list[Part]:
         missing = []
@@ -184,17 +153,15 @@ class Stack:
 
     def _choose_ports(self, part: Part, record: Record) -> dict[str, int]:
         """Prefer the ports of last time, so that clients survive a restart, unless a setting names one."""
-        earlier = record.ports.get(part.name, {})
         is_set = f"stack_{part.name}_port" in self._settings.model_fields_set
-        taken = {p for name, of_part in record.ports.items() if name != part.name for p in of_part.values()}
+        promised = {p for name, others in record.ports.items() if name != part.name for p in others.values()}
         chosen: dict[str, int] = {}
         for purpose, usual in part.wanted_ports().items():
-            last = earlier.get(purpose, 0)
+            last = record.ports.get(part.name, {}).get(purpose, 0)
             wanted = (usual, last) if is_set else (last, usual)
-            port = ports.choose(wanted, taken | set(chosen.values()))
+            chosen[purpose] = port = ports.choose(wanted, promised | set(chosen.values()))
             if usual and port not in wanted:
                 self._report.line(f"{part.name}: port {usual} is taken, using {port} ({purpose})")
-            chosen[purpose] = port
         return chosen
 
     def _wait_until_ready(self, record: Record, files: dict[str, list[Path]]) -> None:
@@ -206,7 +173,7 @@ class Stack:
         while pending:
             for part in list(pending):
                 try:
-                    is_ready = self._is_ready(part, record.parts[part.name])
+                    ready = is_ready(part, record.parts[part.name], self._state)
                 except PartDied:
                     # Another program may have taken a port between the choice and the start.
                     all_free = all(map(ports.is_free, record.parts[part.name].ports.values()))
@@ -215,7 +182,7 @@ class Stack:
                         raise
                     self._start(part, record, files[part.name])
                     continue
-                if is_ready:
+                if ready:
                     pending.remove(part)
                     if part.name in files:
                         self._report.line(f"{part.name}: ready after {time.monotonic() - began:.1f} s")
@@ -227,13 +194,6 @@ class Stack:
                 names = " and ".join(part.name for part in pending)
                 self._report.line(f"waiting for {names}, {now - began:.0f} s so far")
             time.sleep(POLL_S if pending else 0)
-
-    def _is_ready(self, part: Part, running: Running) -> bool:
-        """Ask the part itself: somebody else may answer on its port."""
-        if not processes.is_alive(running.process):
-            raise PartDied(part, self.tail(part.name))
-        expected = {(LOOPBACK, port) for port in running.ports.values()}
-        return expected <= processes.listening(running.process) and part.is_ready(running.ports)
 
     def _not_ready(self, part: Part, waited_s: float) -> TapelineError:
         return TapelineError(
@@ -258,6 +218,9 @@ class Stack:
                 del record.parts[part.name]
                 self._state.save(record)
                 stopped.append(part.name)
+        if not record.parts:
+            self._state.forget_endpoints()
+            self._state.remove_temp()
         return stopped
 
     def _endpoints(self, record: Record) -> dict[str, str]:
@@ -265,20 +228,6 @@ class Stack:
         for name, running in record.parts.items():
             found |= self._parts[name].endpoints(running.ports)
         return found
-
-    def _part_status(self, part: Part, running: Running | None) -> PartStatus:
-        log = str(self._state.log(part.name))
-        if running is None:
-            return PartStatus(part.name, "stopped", None, "", {}, None, None, log)
-        where = f"{LOOPBACK}:{next(iter(running.ports.values()))}"
-        process = running.process
-        try:
-            state: Literal["running", "unready"] = "running" if self._is_ready(part, running) else "unready"
-        except PartDied:
-            return PartStatus(part.name, "died", None, where, running.ports, None, None, log)
-        memory_mb = processes.memory_bytes(process) >> 20
-        uptime_s = max(0, int(time.time() - process.create_time_s))
-        return PartStatus(part.name, state, process.pid, where, running.ports, memory_mb, uptime_s, log)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

@@ -54,6 +54,14 @@ class StateDir:
         """Return the log file of a part."""
         return self._logs / f"{part}.log"
 
+    def log_tail(self, part: str, lines: int) -> str:
+        """Return the last lines of a part's log."""
+        try:
+            text = self.log(part).read_text(errors="replace")
+        except FileNotFoundError:
+            return "(no log)"
+        return "\n".join(text.splitlines()[-lines:])
+
     def start_log(self, part: str) -> Path:
         """Return the log file of a part that is about to start; one that grew large is set aside."""
         log = _made(self._logs) / f"{part}.log"
