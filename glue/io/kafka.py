@@ -68,8 +68,9 @@ def forget_group(settings: Settings, group: str) -> None:
     Raises:
         TapelineError: the group has a running member.
     """
+    admin = admin_client(settings)  # must live as long as its futures
     try:
-        admin_client(settings).delete_consumer_groups([group])[group].result(REQUEST_TIMEOUT_S)
+        admin.delete_consumer_groups([group])[group].result(REQUEST_TIMEOUT_S)
     except KafkaException as exception:
         error = kafka_error(exception)
         if error.name() == "NON_EMPTY_GROUP":
@@ -89,7 +90,7 @@ def read_to_end(settings: Settings, topic: str) -> list[Message]:
 def read_newest(settings: Settings, topic: str, since_ms: int, limit: int) -> list[Message]:
     """Read the committed records appended since a time, at most about `limit` a partition."""
     partitions = range(partition_count(settings, topic))
-    consumer = _reader(settings)
+    consumer = reader(settings)
     try:
         starts = consumer.offsets_for_times(
             [TopicPartition(topic, p, since_ms) for p in partitions], REQUEST_TIMEOUT_S
@@ -104,7 +105,7 @@ def read_newest(settings: Settings, topic: str, since_ms: int, limit: int) -> li
 
 def end_offsets(settings: Settings, partitions: list[TopicPartition]) -> list[int]:
     """Return the end offset of each partition."""
-    consumer = _reader(settings)
+    consumer = reader(settings)
     try:
         return [consumer.get_watermark_offsets(p, REQUEST_TIMEOUT_S)[1] for p in partitions]
     finally:
@@ -112,7 +113,7 @@ def end_offsets(settings: Settings, partitions: list[TopicPartition]) -> list[in
 
 
 def _read(settings: Settings, starts: list[TopicPartition]) -> list[Message]:
-    consumer = _reader(settings)
+    consumer = reader(settings)
     try:
         consumer.assign(starts)
         messages: list[Message] = []
@@ -133,15 +134,16 @@ def _read(settings: Settings, starts: list[TopicPartition]) -> list[Message]:
         consumer.close()
 
 
-def _reader(settings: Settings) -> Consumer:
+def reader(settings: Settings, *, stop_at_end: bool = True) -> Consumer:
+    """Return a read_committed consumer for assigned partitions: it joins no group and commits nothing."""
     return Consumer(
         client_config(
             settings,
-            group_id="tapeline-reader",  # never joined: partitions are assigned, nothing is committed
+            group_id="tapeline-reader",  # librdkafka wants one, though it is never joined
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             isolation_level="read_committed",
-            enable_partition_eof=True,
+            enable_partition_eof=stop_at_end,
         )
     )
 

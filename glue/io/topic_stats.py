@@ -43,9 +43,10 @@ def consumer_lag(settings: Settings, group: str, topic: str) -> list[Lag]:
     """Return the lag of a group on every partition of a topic; transaction markers count as records."""
     wanted = [TopicPartition(topic, p) for p in range(partition_count(settings, topic))]
     request = ConsumerGroupTopicPartitions(group, wanted)
-    answer = admin_client(settings).list_consumer_group_offsets([request], request_timeout=REQUEST_TIMEOUT_S)
+    admin = admin_client(settings)  # must live as long as its futures
+    answer = admin.list_consumer_group_offsets([request], request_timeout=REQUEST_TIMEOUT_S)[group]
     try:
-        committed = {p.partition: p.offset for p in answer[group].result().topic_partitions or []}
+        committed = {p.partition: p.offset for p in answer.result(REQUEST_TIMEOUT_S).topic_partitions or []}
     except KafkaException:  # the group does not exist yet
         committed = {}
     ends = end_offsets(settings, wanted)
