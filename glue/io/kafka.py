@@ -24,7 +24,7 @@ def client_config(settings: Settings, **more: Any) -> dict[str, Any]:
         if not equals:
             raise SettingsError("KAFKA_PROPERTIES: expected name=value pairs separated by commas")
         config[name.strip()] = value.strip()
-    return config | {name.replace("_", "."): value for name, value in more.items()}
+    return config | {n if n.endswith("_cb") else n.replace("_", "."): v for n, v in more.items()}
 
 
 def admin_client(settings: Settings) -> AdminClient:

@@ -201,6 +201,8 @@ BAD_AFTER_DECODING: dict[str, bytes] = {
 SHORT_BAD_LINES = [raw for raw in [*BAD_LINES.values(), *BAD_AFTER_DECODING.values()] if len(raw) < 200]
 BAD_ONES = st.one_of(st.just(b"hello"), st.sampled_from(SHORT_BAD_LINES))
 """Often the same one, as its dead letters must stay apart."""
+WRONG_FIELDS = st.sampled_from([{"symbol": "A B"}, {"symbol": "~wm0"}, {"px": -1}, {"type": "trade"}])
+"""What makes a line bad whose number can still be read."""
 
 # Feeds
 
@@ -271,7 +273,7 @@ def feeds(
             item: Item = BadItem(draw(BAD_ONES))
             if is_numbered and draw(st.booleans()):
                 seq += 1
-                wrong = draw(st.sampled_from(({"symbol": "A B"}, {"symbol": "~wm0"}, {"px": -1}, {"type": "x"})))
+                wrong = draw(WRONG_FIELDS)
                 item = BadItem(_tick_with(**{"event_ts": newest / 1000, "seq": seq} | wrong), seq)
             lines.append((item, now))
             continue

@@ -63,6 +63,10 @@ def test_a_feed_that_falls_silent_now_and_then_gives_what_the_model_gives(case, 
     compare(case, idle_after)
 
 
+PRICES = st.tuples(QUARTERS, QUARTERS, QUARTERS, QUARTERS)
+TIMES = st.sampled_from([None, 5, 6])
+
+
 @st.composite
 def partition_streams(draw):
     """Records of one partition in any order: bins, repeats, changed repeats, watermark records."""
@@ -74,18 +78,12 @@ def partition_streams(draw):
             records.append(watermark_record("~wm0", now, 10, None))
             continue
         symbol = draw(st.sampled_from(SYMBOLS))
-        prices = draw(st.tuples(QUARTERS, QUARTERS, QUARTERS, QUARTERS))
         has_traded = draw(st.integers(0, 19)) != 19
-        times = st.sampled_from([None, 5, 6])
-        records.append(
-            TickBin(
-                f"{symbol}-{now}", symbol, now, now + 10, 10,
-                *(prices if has_traded or draw(st.booleans()) else (None,) * 4),
-                draw(st.one_of(st.just(0.0), QUARTERS)), draw(QUARTERS),
-                draw(st.integers(1, 9)) if has_traded else 0, draw(st.integers(0, 500)), now,
-                draw(times), draw(times), None,
-            )  # fmt: skip
-        )
+        prices = draw(PRICES) if has_traded or draw(st.booleans()) else (None,) * 4
+        sums = draw(st.tuples(st.one_of(st.just(0.0), QUARTERS), QUARTERS, st.integers(1, 9)))
+        rest = (draw(st.integers(0, 500)), now, *draw(st.tuples(TIMES, TIMES)), None)
+        key = (f"{symbol}-{now}", symbol, now, now + 10, 10)
+        records.append(TickBin(*key, *prices, *(sums if has_traded else (0.0, 0.0, 0)), *rest))
         if draw(st.integers(0, 4)) == 4:
             records.append(draw(st.sampled_from(records)))
     return late_ms, records

@@ -13,7 +13,8 @@ def make_bin(start, symbol="A", *, px=1.0, volume=1.0, count=1, **changes):
     """Return a bin that starts at T + start; prices are all the same unless changed."""
     at = T + start
     fields = {
-        "bin_id": f"{symbol}-{at}", "symbol": symbol, "start_ts_ms": at, "end_ts_ms": at + 10, "window_ms": 10,
+        "bin_id": f"{symbol}-{at}", "symbol": symbol,
+        "start_ts_ms": at, "end_ts_ms": at + 10, "window_ms": 10,
         "open": px, "high": px, "low": px, "close": px, "volume": volume, "notional": px * volume,
         "trade_count": count, "max_lateness_ms": 0, "watermark_ms": at + L,
         "api_send_ts_ms": None, "source_event_ts_ms": None, "ingest_ts_ms": None,
@@ -187,7 +188,9 @@ def test_the_oldest_offset_is_of_the_first_record_of_any_open_bar():
 
 def test_a_restarted_builder_emits_no_bar_again():
     builder = BarBuilder(L, stream_time_ms=T + 1500)
-    bars = build(make_bin(0), make_bin(500, "B"), make_bin(1000), watermark(1500), watermark(2500), builder=builder)
+    bars = build(
+        make_bin(0), make_bin(500, "B"), make_bin(1000), watermark(1500), watermark(2500), builder=builder
+    )
     assert [bar.bar_id for _, bar in bars] == [f"A-{T + 1000}"]
     assert builder.ignored_count == 2
 

@@ -269,7 +269,9 @@ def test_a_wall_clock_that_steps_back_takes_no_watermark_with_it(binner):
 
 
 def test_a_clock_years_behind_stops_nobody(binner):
-    out = run(binner, tick_line("A", T - 10**11), tick_line("B", T), tick_line("A", T - 10**11), END, now_ms=T)
+    out = run(
+        binner, tick_line("A", T - 10**11), tick_line("B", T), tick_line("A", T - 10**11), END, now_ms=T
+    )
     assert reasons(out) == ["closed"]
     assert [b.symbol for b in bins(out)] == ["A", "B"]
 
@@ -351,7 +353,9 @@ def test_silence_closes_nothing_twice(binner):
 def test_a_feed_that_speaks_again_goes_on_after_what_silence_closed(binner):
     run(binner, tick_line("A", T))
     binner.close_idle(T + 5000)  # W = T + 1500
-    out = run(binner, tick_line("B", T + 999), tick_line("B", T + 1000), tick_line("A", T + 9000), now_ms=T + 9000)
+    out = run(
+        binner, tick_line("B", T + 999), tick_line("B", T + 1000), tick_line("A", T + 9000), now_ms=T + 9000
+    )
     assert reasons(out) == ["closed"]
     assert bin_ids(out) == [("B", 1000)]
 

@@ -24,7 +24,9 @@ def test_a_bin_of_one_tick_is_that_tick():
 
 
 def test_start_is_inclusive_and_end_is_exclusive():
-    out = bins(run(make_binner(), tick_line("A", T + 9), tick_line("A", T + 10), tick_line("A", T + 19.999), END))
+    out = bins(
+        run(make_binner(), tick_line("A", T + 9), tick_line("A", T + 10), tick_line("A", T + 19.999), END)
+    )
     assert [(b.start_ts_ms, b.trade_count) for b in out] == [(T, 1), (T + 10, 2)]
 
 

@@ -15,9 +15,7 @@ CORE_FILES = {binner_module.__file__, bins_module.__file__}
 def lines_run_per_tick(symbols: int, ticks: int = 4000, step_ms: int = 1) -> float:
     """Return how many lines of glue.core a tick runs, counted once 1.5 s of bins are open or closing."""
     binner = make_binner()
-    raws = [
-        tick_line(f"S{i % symbols}", T + i * step_ms * 1000 // 1000) + b"\n" for i in range(ticks + 2 * symbols)
-    ]
+    raws = [tick_line(f"S{i % symbols}", T + i * step_ms) + b"\n" for i in range(ticks + 2 * symbols)]
     warm, measured = raws[: 2 * symbols], raws[2 * symbols :]
     binner.process(b"".join(warm), MUCH_LATER)
     count = 0

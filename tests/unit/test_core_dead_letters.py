@@ -74,7 +74,9 @@ def test_a_dead_letter_tells_what_is_known_of_the_tick():
 
 def test_what_is_unknown_is_null():
     (letter,) = dead_letters(run(make_binner(), b"garbage"))
-    assert (letter.symbol, letter.event_ts_ms, letter.lateness_ms, letter.watermark_ms, letter.seq) == (None,) * 5
+    assert (letter.symbol, letter.event_ts_ms, letter.lateness_ms, letter.watermark_ms, letter.seq) == (
+        None,
+    ) * 5
 
 
 def test_carriage_returns_do_not_belong_to_the_line():

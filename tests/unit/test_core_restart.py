@@ -25,7 +25,7 @@ from glue.core.watermarks import Rules
 
 
 class Server:
-    """A numbered feed: sends from the first line at or after `since_ms` in arrival order, and all later ones."""
+    """A numbered feed: sends from the first line in arrival order at or after `since_ms`, and all later."""
 
     def __init__(self, items: list[Item], *, sends_heartbeats_again: bool) -> None:
         self._items = items
@@ -123,7 +123,7 @@ def by_key(outputs: list[Output]) -> dict[str, dict[str, Any]]:
 
 
 KILLED = st.lists(st.tuples(st.integers(0, 25), st.integers(0, 5), st.booleans()), max_size=4)
-"""Lines that a process takes, how many of them it does not commit, and whether it is killed or only cut off."""
+"""Lines that a process takes, how many it does not commit, and whether it is killed or only cut off."""
 
 
 @for_all(feeds(is_numbered=True, has_end=False, max_size=30), KILLED, quick=150)
