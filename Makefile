@@ -20,7 +20,7 @@ $(STAMP): requirements.lock
 	@echo "==> $(VENV) is ready"
 
 demo: setup ## Run the whole pipeline; TICKS=file FORMAT=kibot|binance|ndjson SPEED=60 DEMO_SECONDS=30
-	@$(BIN)/python scripts/demo.py
+	@$(BIN)/python -m scripts.demo
 
 test: setup ## Run every test that can run on this machine
 	@echo "==> unit, property, integration and end-to-end tests on the embedded stack"
