@@ -28,6 +28,7 @@ def java(*arguments: str, heap_mb: int, temp: Path) -> list[str]:
         "-XX:ErrorFile=hs_err.log",  # in the part's folder
         f"-Djava.io.tmpdir={temp}",
         "-Djava.net.preferIPv4Stack=true",
+        "--enable-native-access=ALL-UNNAMED",  # what the compression libraries do, without a warning
         *arguments,
     ]
 
