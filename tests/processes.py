@@ -154,5 +154,6 @@ def lines_of(path: Path, kind: type[Any]) -> list[Any]:
 
 
 def _records(settings: Settings, topic: str, schema_file: str) -> list[dict[str, Any]]:
-    reader = AvroReader(schema_file, Registry(settings))
-    return [reader.decode(message.value()) for message in read_to_end(settings, topic)]
+    with Registry(settings) as registry:
+        reader = AvroReader(schema_file, registry)
+        return [reader.decode(message.value()) for message in read_to_end(settings, topic)]

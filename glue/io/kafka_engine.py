@@ -56,7 +56,8 @@ class KafkaBins:
         self._settings = settings
         self._topic = settings.kafka_topic_raw
         partition_count(settings, self._topic)
-        self._reader = AvroReader("tick_bin.avsc", Registry(settings))
+        self._registry = Registry(settings)
+        self._reader = AvroReader("tick_bin.avsc", self._registry)
         self._on_assigned = on_assigned
         self._on_revoked = on_revoked
         self._consumer = Consumer(
@@ -104,6 +105,7 @@ class KafkaBins:
     def close(self) -> None:
         """Leave the group."""
         self._consumer.close()
+        self._registry.close()
 
     def _decode(self, value: bytes | None) -> TickBin | None:
         while True:
@@ -139,8 +141,9 @@ class KafkaBars:
     def __init__(self, settings: Settings, instance: str) -> None:
         self._topic = settings.agg_output_topic
         self._partitions = partition_count(settings, self._topic)
-        registry = Registry(settings)
-        self._writer = AvroWriter("bar_1s.avsc", registry.register(f"{self._topic}-value", "bar_1s.avsc"))
+        with Registry(settings) as registry:
+            schema_id = registry.register(f"{self._topic}-value", "bar_1s.avsc")
+        self._writer = AvroWriter("bar_1s.avsc", schema_id)
         self._producer = Producer(
             client_config(
                 settings,

@@ -52,9 +52,9 @@ class KafkaSink:
     def __init__(self, settings: Settings, feed_id: str, dlt_path: Path) -> None:
         self._settings = settings
         self.partitions = partition_count(settings, settings.kafka_topic_raw)
-        registry = Registry(settings)
-        self._bins = _writer(registry, settings.kafka_topic_raw, "tick_bin.avsc")
-        self._dead_letters = _writer(registry, settings.kafka_topic_dlt, "dead_letter.avsc")
+        with Registry(settings) as registry:
+            self._bins = _writer(registry, settings.kafka_topic_raw, "tick_bin.avsc")
+            self._dead_letters = _writer(registry, settings.kafka_topic_dlt, "dead_letter.avsc")
         dlt_path.parent.mkdir(parents=True, exist_ok=True)
         self._dlt_file = dlt_path.open("ab")
         watermarks = watermark_symbols(self.partitions)

@@ -7,7 +7,7 @@ import io
 import json
 import struct
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import fastavro
 import msgspec
@@ -31,6 +31,16 @@ class Registry:
     def __init__(self, settings: Settings) -> None:
         self._url = settings.schema_registry_url
         self._client = SchemaRegistryClient({"url": self._url, "timeout": 10, "max.retries": 2})
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._client.close()
 
     def register(self, subject: str, schema_file: str) -> int:
         """Register a schema of schemas/ under a subject and return its id; safe to run again.

@@ -15,7 +15,8 @@ class Tail:
     """Reads a topic from its beginning and goes on with what comes; close it when done."""
 
     def __init__(self, settings: Settings, topic: str, schema_file: str) -> None:
-        self._avro = AvroReader(schema_file, Registry(settings))
+        self._registry = Registry(settings)
+        self._avro = AvroReader(schema_file, self._registry)
         partitions = range(partition_count(settings, topic))
         self._consumer = reader(settings, stop_at_end=False)
         self._consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in partitions])
@@ -35,5 +36,6 @@ class Tail:
         return found
 
     def close(self) -> None:
-        """Let go of the broker."""
+        """Let go of broker and registry."""
         self._consumer.close()
+        self._registry.close()

@@ -95,14 +95,15 @@ def percentiles(values: Iterable[int]) -> Latency:
 def _appended(
     settings: Settings, topic: str, schema_file: str, since_ms: int
 ) -> list[tuple[int, dict[str, Any]]]:
-    reader = AvroReader(schema_file, Registry(settings))
     found = []
-    for message in read_newest(settings, topic, since_ms, NEWEST):
-        kind, append_ms = message.timestamp()
-        try:
-            record = reader.decode(message.value())
-        except BadRecord:
-            continue
-        if kind == TIMESTAMP_LOG_APPEND_TIME or topic == settings.kafka_topic_dlt:
-            found.append((append_ms, record))
+    with Registry(settings) as registry:
+        reader = AvroReader(schema_file, registry)
+        for message in read_newest(settings, topic, since_ms, NEWEST):
+            kind, append_ms = message.timestamp()
+            if kind != TIMESTAMP_LOG_APPEND_TIME and topic != settings.kafka_topic_dlt:
+                continue
+            try:
+                found.append((append_ms, reader.decode(message.value())))
+            except BadRecord:
+                continue
     return found

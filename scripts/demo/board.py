@@ -49,7 +49,7 @@ class Board:
         table = Table(title="newest bar of each symbol", title_justify="left", box=None, pad_edge=False)
         for name in (
             "symbol",
-            "bar (UTC)",
+            "bar UTC",
             "open",
             "high",
             "low",
@@ -59,16 +59,16 @@ class Board:
             "ticks",
             "latency",
         ):
-            table.add_column(
-                name, justify="left" if name in ("symbol", "bar (UTC)") else "right", min_width=8
-            )
+            table.add_column(name, justify="left" if name in ("symbol", "bar UTC") else "right", min_width=8)
         for symbol in sorted(list(self._newest)[-ROWS:]):
             bar, latency_ms = self._newest[symbol]
             at = datetime.fromtimestamp(bar["start_ts_ms"] / 1000, UTC)
-            prices = (f"{bar[name]:,.2f}" for name in ("open", "high", "low", "close", "vwap"))
+            prices = (f"{bar[name]:.2f}" for name in ("open", "high", "low", "close", "vwap"))
             latency = f"{latency_ms} ms" if latency_ms < HISTORICAL_MS else "n/a"
             table.title = f"newest bar of each symbol, {at:%Y-%m-%d}"
-            table.add_row(symbol, f"{at:%H:%M:%S}", *prices, f"{bar['volume']:,.6g}", str(bar["trade_count"]), latency)
+            table.add_row(
+                symbol, f"{at:%H:%M:%S}", *prices, f"{bar['volume']:.6g}", str(bar["trade_count"]), latency
+            )
         return Group(table, Text(self.summary(), style="bold"))
 
     def summary(self) -> str:
