@@ -126,7 +126,8 @@ def _find_jumps(con: duckdb.DuckDBPyConnection, rules: Rules) -> None:
 
 def _events(con: duckdb.DuckDBPyConnection, kinds: str) -> Iterator[Event]:
     """Yield valid ticks and heartbeats in arrival order."""
-    cursor = con.execute(f"SELECT line_no, kind = 'tick', event_ts_ms FROM feed WHERE {kinds} ORDER BY line_no")  # noqa: S608
+    query = f"SELECT line_no, kind = 'tick', event_ts_ms FROM feed WHERE {kinds} ORDER BY line_no"  # noqa: S608
+    cursor = con.execute(query)
     while rows := cursor.fetchmany(100_000):
         yield from map(Event._make, rows)
 
