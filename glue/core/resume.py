@@ -34,14 +34,14 @@ class ResentLines:
     def __init__(self, position: Position) -> None:
         self._position = position
         self.has_reached = position.seq is None
-        """Whether the last old number came: bad lines after it are counted."""
+        """Whether the last old number came: bad lines after it are counted, heartbeats are heard."""
         self._unnumbered_left = position.unnumbered
         self.is_over = False
 
     def is_resent(self, line: Line) -> bool:
         """Tell whether a line is an old one; `is_over` once the first new numbered line came."""
-        if isinstance(line, Control):
-            return False
+        if isinstance(line, Control):  # judged again, a heartbeat that was not believed might be
+            return not self.has_reached
         if line.seq is None:
             if not self.has_reached:
                 return True

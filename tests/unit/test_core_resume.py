@@ -80,8 +80,9 @@ def test_it_is_over_only_at_a_new_number():
     assert told_apart(Position(5), [tick(5), BAD]) == ([True, False], False)
 
 
-def test_heartbeats_are_always_heard():
-    assert told_apart(Position(5), [HEARTBEAT, tick(5), HEARTBEAT]) == ([False, True, False], False)
+def test_heartbeats_up_to_the_last_old_number_were_heard_before():
+    assert told_apart(Position(5), [HEARTBEAT, tick(5), HEARTBEAT]) == ([True, True, False], False)
+    assert told_apart(Position(None, 1), [HEARTBEAT, BAD]) == ([False, True], False)
 
 
 # The binner after a reconnect
@@ -161,6 +162,15 @@ def test_a_connection_lost_while_old_lines_come_changes_nothing():
     binner.expect_resend()
     out += run(binner, *lines, END)
     assert out == run(make_binner(is_numbered=True), *lines, END)
+
+
+def test_a_heartbeat_that_was_not_believed_is_not_believed_when_it_comes_again():
+    binner = make_binner("historical", is_numbered=True)
+    lines = [numbered(1, T), numbered(2, T), heartbeat_line(T + JUMP + 1), numbered(3, T + 1)]
+    assert reasons(run(binner, *lines)) == ["future"]
+    binner.expect_resend()
+    assert run(binner, *lines) == []
+    assert binner.watermark_ms == T - 19
 
 
 # What to ask for
