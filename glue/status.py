@@ -172,7 +172,7 @@ def main(argv: list[str]) -> int:
     """Show the status once, or again and again."""
     parser = argparse.ArgumentParser(
         prog="python -m glue.status",
-        description="Parts and memory, consumer lag, latency from append times, dead letters, service levels.",
+        description="Parts and memory, lag, latency by append times, dead letters, service levels.",
         epilog="Exit code 1 when a service level fails.",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object")

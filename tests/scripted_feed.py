@@ -1,4 +1,4 @@
-"""A feed that misbehaves by script: each connection gets the next answer of a list, the last one again and again."""
+"""A feed that misbehaves by script: each connection gets the next answer, the last one again and again."""
 
 import socket
 import threading

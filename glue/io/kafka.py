@@ -1,5 +1,6 @@
 """What every Kafka client of Tapeline shares: configuration, waiting for the broker, partition counts."""
 
+import time
 from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -9,6 +10,8 @@ from glue.errors import SettingsError, TapelineError
 from glue.settings import Settings
 
 REQUEST_TIMEOUT_S = 10.0
+STILL_STARTING = {"NOT_COORDINATOR", "COORDINATOR_NOT_AVAILABLE", "COORDINATOR_LOAD_IN_PROGRESS"}
+"""What a broker answers about groups until it has made its topic of offsets."""
 
 
 def client_config(settings: Settings, **more: Any) -> dict[str, Any]:
@@ -69,16 +72,23 @@ def forget_group(settings: Settings, group: str) -> None:
         TapelineError: the group has a running member.
     """
     admin = admin_client(settings)  # must live as long as its futures
-    try:
-        admin.delete_consumer_groups([group])[group].result(REQUEST_TIMEOUT_S)
-    except KafkaException as exception:
-        error = kafka_error(exception)
-        if error.name() == "NON_EMPTY_GROUP":
-            raise TapelineError(
-                f"group {group} is running; stop it first (python -m glue.aggregate)"
-            ) from None
-        if error.name() != "GROUP_ID_NOT_FOUND":
-            raise unreachable(settings) from None
+    deadline = time.monotonic() + REQUEST_TIMEOUT_S
+    while True:
+        try:
+            admin.delete_consumer_groups([group])[group].result(REQUEST_TIMEOUT_S)
+        except KafkaException as exception:
+            name = kafka_error(exception).name()
+            if name == "NON_EMPTY_GROUP":
+                raise TapelineError(
+                    f"group {group} is running; stop it first (python -m glue.aggregate)"
+                ) from None
+            if name == "GROUP_ID_NOT_FOUND":
+                return
+            if name not in STILL_STARTING or time.monotonic() > deadline:
+                raise unreachable(settings) from None
+            time.sleep(0.1)
+        else:
+            return
 
 
 def read_to_end(settings: Settings, topic: str) -> list[Message]:

@@ -19,6 +19,7 @@ from glue.settings import Settings
 
 SCHEMA_DIR = Path(__file__).parents[2] / "schemas"
 _HEADER = struct.Struct(">bI")
+NOT_FOUND = 404
 
 
 class BadRecord(ValueError):
@@ -45,25 +46,33 @@ class Registry:
     def register(self, subject: str, schema_file: str) -> int:
         """Register a schema of schemas/ under a subject and return its id; safe to run again.
 
+        Later versions of the subject must be BACKWARD compatible: new readers can read old records.
+
         Raises:
             TapelineError: the registry does not answer, or refuses the schema as not BACKWARD compatible.
         """
         text = (SCHEMA_DIR / schema_file).read_text()
         try:
+            self._require_backward(subject)
             return int(self._client.register_schema(subject, Schema(text, "AVRO")))
         except SchemaRegistryError as error:
             raise TapelineError(
                 f"the registry refused schemas/{schema_file} as {subject}: {error.error_message}"
             ) from None
         except Exception as error:  # the client raises whatever its HTTP library raises
-            raise self._unreachable(error) from None
+            raise TapelineError(
+                f"no schema registry answers at SCHEMA_REGISTRY_URL={self._url} ({type(error).__name__}); "
+                "start the embedded one with `python -m glue.stack up`, or set SCHEMA_REGISTRY_URL"
+            ) from None
 
-    def set_backward(self, subject: str) -> None:
-        """Make the registry refuse any next version of a subject that is not BACKWARD compatible."""
+    def _require_backward(self, subject: str) -> None:
+        """Make the registry refuse what is not, unless somebody chose another rule for the subject."""
         try:
+            self._client.get_compatibility(subject)
+        except SchemaRegistryError as error:
+            if error.http_status_code != NOT_FOUND:
+                raise
             self._client.set_compatibility(subject, "BACKWARD")
-        except Exception as error:
-            raise self._unreachable(error) from None
 
     def schema(self, schema_id: int) -> Any:
         """Return the parsed schema of an id.
@@ -75,18 +84,12 @@ class Registry:
         try:
             text = self._client.get_schema(schema_id).schema_str
         except SchemaRegistryError as error:
-            if error.http_status_code == 404:
+            if error.http_status_code == NOT_FOUND:
                 raise BadRecord(f"schema id {schema_id} is not in the registry") from None
             raise TransientError(f"registry: {error.error_message}") from None
         except Exception as error:
             raise TransientError(f"registry at {self._url}: {error}") from None
         return fastavro.parse_schema(json.loads(text or ""))
-
-    def _unreachable(self, error: Exception) -> TapelineError:
-        return TapelineError(
-            f"no schema registry answers at SCHEMA_REGISTRY_URL={self._url} ({type(error).__name__}); "
-            "start the embedded one with `python -m glue.stack up`, or set SCHEMA_REGISTRY_URL"
-        )
 
 
 class AvroWriter:
