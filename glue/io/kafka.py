@@ -154,6 +154,7 @@ def reader(settings: Settings, *, stop_at_end: bool = True) -> Consumer:
             auto_offset_reset="earliest",
             isolation_level="read_committed",
             enable_partition_eof=stop_at_end,
+            fetch_wait_max_ms=50,  # the end of a partition is told when a fetch comes back empty
         )
     )
 
