@@ -19,6 +19,7 @@ CHUNK_BYTES = 256 * 1024
 QUEUE_CHUNKS = 64
 MAX_LINE_BYTES = 1024 * 1024
 """A longer line is refused; only its start and its SHA-256 are kept."""
+LONG_START_BYTES = 8192
 CONNECT_TIMEOUT_S = 5.0
 
 
@@ -144,17 +145,27 @@ class LineSplitter:
                 return
             yield LongLine(self._long_start, self._long_hash.hexdigest(), self._long_length)
             self._long_length = 0
+        if self.tail:
+            first, newline, data = data.partition(b"\n")
+            self.tail += first
+            if newline:
+                yield _line(self.tail)
+                self.tail = b""
         whole, newline, tail = data.rpartition(b"\n")
         if newline:
-            yield Chunk(self.tail + whole + newline)
-            self.tail = tail
-        else:
-            self.tail += tail
+            yield Chunk(whole + newline)  # a read is far below the limit, and so are its whole lines
+        self.tail += tail
         if len(self.tail) > MAX_LINE_BYTES:
-            self._long_start = self.tail[:8192]
+            self._long_start = self.tail[:LONG_START_BYTES]
             self._long_hash = hashlib.sha256(self.tail)
             self._long_length = len(self.tail)
             self.tail = b""
+
+
+def _line(line: bytes) -> Chunk | LongLine:
+    if len(line) > MAX_LINE_BYTES:
+        return LongLine(line[:LONG_START_BYTES], hashlib.sha256(line).hexdigest(), len(line))
+    return Chunk(line + b"\n")
 
 
 def _take_hello(event: Chunk | LongLine) -> tuple[Control | None, Chunk | LongLine]:
