@@ -36,7 +36,9 @@ def test_the_environment_wins_over_the_env_file(monkeypatch: pytest.MonkeyPatch,
 
 def test_the_env_file_wins_over_the_running_stack(tmp_path: Path) -> None:
     (tmp_path / ".tapeline").mkdir()
-    (tmp_path / ".tapeline" / "stack.env").write_text("KAFKA_BROKERS=stack:1\nSCHEMA_REGISTRY_URL=http://stack:2\n")
+    (tmp_path / ".tapeline" / "stack.env").write_text(
+        "KAFKA_BROKERS=stack:1\nSCHEMA_REGISTRY_URL=http://stack:2\n"
+    )
     (tmp_path / ".env").write_text("KAFKA_BROKERS=mine:1\n")
     settings = Settings.load()
     assert (settings.kafka_brokers, settings.schema_registry_url) == ("mine:1", "http://stack:2")
