@@ -79,6 +79,17 @@ class Chunk:
         return b"".join([line + b"\n" for line in kept]), len(kept)
 
 
+def _renumbered(text: bytes, seq: int) -> bytes:
+    """Put this feed's number in the place of a recorded one; a line without a number stays as it is."""
+    try:
+        fields = msgspec.json.decode(text)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return text
+    if not isinstance(fields, dict) or "seq" not in fields:
+        return text
+    return msgspec.json.encode(fields | {"seq": seq})
+
+
 class ChunkEncoder:
     """Encodes entries; numbers them; in live mode moves them to the wall clock by `offset_ms`.
 
@@ -119,7 +130,7 @@ class ChunkEncoder:
         add_line, add_event, add_symbol = wire.append, event_ms.append, symbols.append
         for seq, (_, shift_ms, line) in enumerate(entries, self._next_seq):
             if not isinstance(line, SourceTick):
-                add_line(msgspec.Raw(line.text))
+                add_line(msgspec.Raw(_renumbered(line.text, seq)))
                 add_event(NO_EVENT_MS)
                 add_symbol(self.code(line.symbol))
                 continue

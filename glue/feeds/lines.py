@@ -18,8 +18,9 @@ class SourceTick(msgspec.Struct, frozen=True, gc=False):
 
 
 class RawLine(msgspec.Struct, frozen=True, gc=False):
-    """A row that cannot be read as a tick: served verbatim, so that the reader can dead-letter it.
+    """A row that cannot be read as a tick: passed on, so that the reader can dead-letter it.
 
+    It is served as it is, but for a recorded `seq`, in whose place the feed puts its own.
     `symbol` is the one of its file, empty when only the row itself could tell.
     """
 

@@ -5,10 +5,12 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from glue.errors import TapelineError
 from glue.feeds import binance, kibot, ndjson
+from glue.feeds.chunks import ChunkEncoder
 from glue.feeds.files import FileSource, TickFile, looks_like, symbol_of
 from glue.feeds.lines import RawLine, SourceTick
 
@@ -263,3 +265,11 @@ def test_every_row_of_the_recordings_is_a_tick() -> None:
     assert {line.symbol for line in wdc} == {"WDC"}
     assert {line.symbol for line in btc} == {"BTCUSDT"}
     assert wdc[0] == SourceTick(utc_us("2010-02-17T14:30:01"), "WDC", 42.87, 1161.0, 42.7, 43.01)
+
+
+def test_a_recorded_number_in_a_bad_line_gives_way_to_the_feeds_own() -> None:
+    rows = [b'{"symbol":"A","px":-1,"sz":1,"event_ts":1,"seq":777}', b'{"px":', b"[7]"]
+    entries = [(0, 0, RawLine(row)) for row in rows]
+    first, *others = ChunkEncoder().encode(entries).data.splitlines()
+    assert msgspec.json.decode(first) == {"symbol": "A", "px": -1, "sz": 1, "event_ts": 1, "seq": 0}
+    assert others == rows[1:]
