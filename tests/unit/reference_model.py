@@ -103,7 +103,7 @@ class ReferenceBinner:
             and watermark is not None
             and item.event_ms > max(newest, watermark) + self.rules.max_jump_ms
         ):
-            self.refuse_line("future", item.raw)
+            self.refuse_line("future", item.raw, item.event_ms)
         else:  # a tick that is not judged yet came earlier and must find its bin open
             self.raise_watermark(min([item.event_ms, *(tick.event_ms for tick in self.undecided)]))
 
@@ -227,9 +227,9 @@ class ReferenceBinner:
         at = (tick.symbol, tick.event_ms, self.lateness(tick), self.watermark(), tick.seq)
         self.outcomes.append(("dead", reason, raw, *at))
 
-    def refuse_line(self, reason: str, raw: bytes) -> None:
+    def refuse_line(self, reason: str, raw: bytes, event_ms: int | None = None) -> None:
         text = raw.decode(errors="backslashreplace")
-        self.outcomes.append(("dead", reason, text, None, None, None, self.watermark(), None))
+        self.outcomes.append(("dead", reason, text, None, event_ms, None, self.watermark(), None))
 
 
 def as_outcome(output: TickBin | DeadLetter, rules: Rules) -> Outcome:

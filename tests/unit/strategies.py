@@ -68,10 +68,9 @@ class HeartbeatItem:
 
 @dataclass(frozen=True)
 class BadItem:
-    """A line that is none; `seq` is the number that can still be read in it."""
+    """A line that is none."""
 
     raw: bytes
-    seq: int | None = None
 
 
 @dataclass(frozen=True)
@@ -272,9 +271,9 @@ def feeds(
         if kind == "bad":
             item: Item = BadItem(draw(BAD_ONES))
             if is_numbered and draw(st.booleans()):
-                seq += 1
-                wrong = draw(WRONG_FIELDS)
-                item = BadItem(_tick_with(**{"event_ts": newest / 1000, "seq": seq} | wrong), seq)
+                # Its number says nothing of its place.
+                shown = {"event_ts": newest / 1000, "seq": 10**12 - len(lines)}
+                item = BadItem(_tick_with(**shown | draw(WRONG_FIELDS)))
             lines.append((item, now))
             continue
         if kind == "heartbeat":

@@ -55,6 +55,11 @@ def test_the_same_stamp_without_numbers_goes_by_arrival():
     assert (b.open, b.close) == (2, 1)
 
 
+def test_the_same_stamp_and_number_goes_by_arrival():
+    b = the_bin(*(tick_line("A", T, px, seq=seq) for px, seq in ((1, 1), (2, 2), (3, 2), (4, 1))))
+    assert (b.open, b.close) == (1, 3)
+
+
 def test_times_on_the_way_are_the_earliest_known():
     b = the_bin(
         tick_line("A", T),

@@ -16,9 +16,17 @@ def ids(outputs):
 
 def test_a_numbered_line_is_known_by_feed_and_number():
     binner = make_binner(is_numbered=True)
-    out = run(binner, tick_line("A", T, seq=1), tick_line("A", T, px=-1, seq=2), tick_line("~", T, seq=3))
+    out = run(binner, tick_line("A", T + 9000, seq=1), tick_line("A", T, seq=2), tick_line("B", T, seq=3))
     assert ids(out) == ["feed-2", "feed-3"]
     assert [letter.seq for letter in dead_letters(out)] == [2, 3]
+
+
+def test_a_bad_line_is_known_by_the_number_it_shows():
+    binner = make_binner(is_numbered=True)
+    bad, reserved = tick_line("A", T, px=-1, seq=2), tick_line("~wm0", T, seq=3)
+    out = run(binner, tick_line("A", T, seq=1), bad, reserved, BAD)
+    assert ids(out) == ["feed-2", "feed-3", f"feed-1-{SHA[:16]}-0"]
+    assert [letter.seq for letter in dead_letters(out)] == [2, 3, None]
 
 
 def test_an_unnumbered_line_of_a_numbered_feed_is_known_by_the_number_before_it():
@@ -51,7 +59,8 @@ def test_a_line_of_a_feed_without_numbers_is_known_by_hash_and_occurrence():
 
 
 def test_a_feed_that_cannot_resend_has_ids_by_hash_even_where_ticks_carry_numbers():
-    out = run(make_binner(), tick_line("A", T, px=-1, seq=1), tick_line("A", T, px=-1, seq=1))
+    late = tick_line("A", T, seq=1)
+    out = run(make_binner(), tick_line("A", T + 9000), late, late)
     assert len(set(ids(out))) == 2
     assert [letter.seq for letter in dead_letters(out)] == [1, 1]
 

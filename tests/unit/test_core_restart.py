@@ -226,6 +226,29 @@ def test_equal_bad_lines_before_and_after_a_kill_stay_apart():
     assert len(set(ids)) == 5
 
 
+def test_bad_lines_before_the_last_old_number_count_for_no_later_id():
+    bad = b"garbage"
+    lines = [tick_line("A", T, seq=0), bad, bad, tick_line("A", T, seq=1)]
+    first = make_binner(is_numbered=True)
+    run(first, *lines)
+    again = restored(first)
+    (letter,) = dead_letters(run(again, *lines, bad))
+    assert letter.dlt_id.startswith("feed-1-")
+    assert letter.dlt_id.endswith("-0")
+
+
+def test_lines_that_build_bins_a_second_time_are_as_late_as_they_were():
+    lines = [tick_line("A", T + ms, seq=ms) for ms in (0, 300, 499)]
+    first = make_binner(is_numbered=True)
+    run(first, *lines)
+    again = restored(first)
+    for lost_after in (3, 2, 3):
+        run(again, *lines[:lost_after])
+        again.expect_resend()
+    out = run(again, *lines) + again.end(MUCH_LATER)
+    assert [(b.trade_count, b.max_lateness_ms) for b in bins(out)] == [(1, 0)] * 3
+
+
 def test_a_clock_that_was_ahead_of_the_wall_clock_raises_nothing_when_it_comes_again():
     # Read a second time, its event time is past; believed now, it would make all others closed.
     ahead, others = tick_line("A", T + 4000, seq=0), [tick_line("B", T + 10 * i, seq=i) for i in range(1, 9)]

@@ -1,7 +1,5 @@
 """What is an old line when a numbered feed sends again, and what the feed must send again."""
 
-import json
-
 import pytest
 from feed_lines import (
     END,
@@ -42,8 +40,12 @@ def test_a_position_is_the_last_number_and_the_bad_lines_after_it():
     assert advance(Position(5, 3), [BAD, tick(6), BAD, tick(7), BAD]) == Position(7, 1)
 
 
-def test_a_bad_line_whose_number_can_be_read_is_a_numbered_line():
-    assert advance(Position(5, 3), [BadLine("bad", 6), BAD]) == Position(6, 1)
+def test_the_number_of_a_bad_line_is_no_place():
+    assert advance(Position(5, 3), [BadLine("bad", 6), BAD]) == Position(5, 5)
+    assert told_apart(Position(5, 1), [BadLine("bad", 900), tick(5), BadLine("bad", 900), BAD]) == (
+        [True, True, True, False],
+        False,
+    )
 
 
 def test_heartbeats_take_no_place():
@@ -51,7 +53,7 @@ def test_heartbeats_take_no_place():
 
 
 def test_advancing_by_parts_is_advancing_at_once():
-    lines = [BAD, tick(1), BAD, HEARTBEAT, BAD, tick(2), BadLine("bad", 3), BAD]
+    lines = [BAD, tick(1), BAD, HEARTBEAT, BAD, tick(2), tick(3), BAD]
     for cut in range(len(lines) + 1):
         assert advance(advance(Position(), lines[:cut]), lines[cut:]) == Position(3, 1)
 
@@ -228,7 +230,16 @@ def test_event_time_0_is_not_asked_for_as_less():
 @pytest.mark.parametrize("seq", [0, 7, 2**63 - 1])
 def test_numbers_may_start_anywhere(seq):
     binner = make_binner(is_numbered=True)
-    line = json.dumps({"symbol": "A", "px": -1, "sz": 1, "event_ts": 1, "seq": seq}).encode()
-    assert dead_letters(run(binner, line))[0].dlt_id == f"feed-{seq}"
+    assert run(binner, heartbeat_line(T + 9000)) == []
+    assert dead_letters(run(binner, numbered(seq, T)))[0].dlt_id == f"feed-{seq}"
     binner.expect_resend()
-    assert run(binner, line) == []
+    assert run(binner, numbered(seq, T)) == []
+
+
+def test_a_wrong_number_on_a_bad_line_does_not_make_good_lines_old():
+    binner = make_binner(is_numbered=True)
+    broken = tick_line("A", T, px=-1, seq=10**9)
+    run(binner, numbered(1, T), broken)
+    binner.expect_resend()
+    assert run(binner, numbered(1, T), broken, numbered(2, T)) == []
+    assert binner.tick_count == 2

@@ -181,6 +181,15 @@ def test_a_heartbeat_does_not_close_the_bin_of_a_tick_that_is_held(binner):
     assert bins(out)[-1].trade_count == 3
 
 
+def test_a_heartbeat_goes_no_further_than_the_oldest_tick_that_is_held(binner):
+    # Held are A at 515 and B at 0, whose bin would be closed at a W of 515. (The first heartbeat is
+    # there for the second to be within the jump that is allowed.)
+    far_on = [far(514, "A"), far(-1, "B"), heartbeat_line(T + JUMP + 600), far(514, "A")]
+    out = run(binner, heartbeat_line(T + 5000), *far_on, END)
+    assert reasons(out) == []
+    assert bins(out)[-2].symbol == "B"
+
+
 def test_a_heartbeat_does_not_close_the_bin_of_the_first_tick():
     binner = make_binner("historical")
     run(binner, tick_line("A", T), heartbeat_line(T + 5000))
