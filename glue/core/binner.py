@@ -89,15 +89,14 @@ class Binner:
         raws, lines = decode_chunk(chunk)
         self._begin(lines, now_ms)
         for i, line in enumerate(lines):
+            if isinstance(line, Tick) and not self._is_known(line.symbol):
+                line = lines[i] = BadLine("symbol does not match [A-Za-z0-9_./:-]{1,32}", line.seq)
             if self._resent is not None and self._is_resent(line, i, raws[i]):
                 continue
             if self.is_ended:
                 self._invalid("line after the end of the feed", raws[i], i)
             elif isinstance(line, Tick):
-                if line.symbol in self._symbol_watermarks or is_symbol(line.symbol):
-                    self._tick(line, raws[i], i)
-                else:
-                    self._invalid("symbol does not match [A-Za-z0-9_./:-]{1,32}", raws[i], i)
+                self._tick(line, raws[i], i)
             elif isinstance(line, BadLine):
                 self._invalid(line.detail, raws[i], i)
             else:
@@ -224,11 +223,7 @@ class Binner:
         event_ms = event_time_ms(tick.event_ts)
         # The wall clock has moved on: what was ahead of it then must not raise a watermark now.
         newest_taken_ms = was.bars_end_ms - 1 if self._is_live else was.newest_ms
-        if (
-            was.resume_ms is not None
-            and was.resume_ms <= event_ms <= newest_taken_ms
-            and is_symbol(tick.symbol)
-        ):
+        if was.resume_ms is not None and was.resume_ms <= event_ms <= newest_taken_ms:
             self._accept(tick, event_ms, min(event_ms, was.newest_ms))
 
     def _control(self, line: Control, raw: bytes, i: int) -> None:
@@ -245,7 +240,7 @@ class Binner:
             elif self.newest_ms != NEVER and event_ms > self.rules.max_jump_ms + max(
                 self.newest_ms, self.watermark_ms
             ):
-                self._dead_letter("future", "heartbeat jumps ahead", raw, i)
+                self._dead_letter("future", "heartbeat jumps ahead", raw, i, event_ms=event_ms)
             else:
                 # A held tick came before this word: the watermark waits where its bin can still take it.
                 held_ms = self._guard.oldest_held_ms
@@ -369,6 +364,9 @@ class Binner:
     def _ingest_ts_ms(self) -> int | None:
         return None if self._is_deterministic else self._now_ms
 
+    def _is_known(self, symbol: str) -> bool:
+        return symbol in self._symbol_watermarks or is_symbol(symbol)
+
     # Dead letters and position
 
     def _invalid(self, detail: str, raw: bytes, i: int) -> None:
@@ -382,11 +380,12 @@ class Binner:
         i: int,
         tick: Tick | None = None,
         *,
+        event_ms: int | None = None,
         sha256: str | None = None,
     ) -> None:
         raw = raw.rstrip(b"\r")
         sha256 = sha256 or line_sha256(raw)
-        event_ms = lateness_ms = None
+        lateness_ms = None
         if tick is not None:
             event_ms = event_time_ms(tick.event_ts)
             lateness_ms = max(0, self._symbol_watermarks.get(tick.symbol, NEVER) - event_ms)

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import msgspec
 
-from glue.core.ticks import Control, Line
+from glue.core.ticks import Control, Line, Tick
 
 
 class Position(msgspec.Struct, frozen=True):
-    """A place in a numbered feed: the last numbered line, and unnumbered (bad) lines after it.
+    """A place in a numbered feed: the last numbered line, and the unnumbered ones (bad lines) after it.
 
     `seq` is None before the first numbered line.
     """
@@ -21,9 +21,9 @@ def advance(position: Position, lines: Sequence[Line]) -> Position:
     """Return the position after some more lines; heartbeats, hello and end take no place."""
     seq, unnumbered = position.seq, position.unnumbered
     for i in range(len(lines) - 1, -1, -1):
-        last = lines[i].seq
-        if last is not None:
-            seq, unnumbered, lines = last, 0, lines[i + 1 :]
+        line = lines[i]
+        if isinstance(line, Tick) and line.seq is not None:
+            seq, unnumbered, lines = line.seq, 0, lines[i + 1 :]
             break
     return Position(seq, unnumbered + sum(not isinstance(line, Control) for line in lines))
 
@@ -42,7 +42,7 @@ class ResentLines:
         """Tell whether a line is an old one; `is_over` once the first new numbered line came."""
         if isinstance(line, Control):  # judged again, a heartbeat that was not believed might be
             return not self.has_reached
-        if line.seq is None:
+        if not isinstance(line, Tick) or line.seq is None:
             if not self.has_reached:
                 return True
             self._unnumbered_left -= 1

@@ -50,7 +50,11 @@ class Control(msgspec.Struct, frozen=True, gc=False):
 
 
 class BadLine(msgspec.Struct, frozen=True, gc=False):
-    """A line that is neither, and what is wrong with it; `seq` where it could still be read."""
+    """A line that is neither, and what is wrong with it; `seq` where it could still be read.
+
+    That number names its dead letter but not its place in the feed: a broken line cannot be trusted with
+    it, since a wrong place would make good lines look as if they had come before.
+    """
 
     detail: str
     seq: int | None = None
