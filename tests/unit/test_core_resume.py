@@ -129,6 +129,16 @@ def test_the_first_tick_held_comes_again_too():
     assert binner.tick_count == 2
 
 
+def test_a_tick_taken_when_a_later_one_began_to_be_held_is_not_taken_again():
+    binner = make_binner("historical", is_numbered=True)
+    lines = [numbered(1, T), numbered(2, T + JUMP + 1), numbered(3, T + 1)]
+    run(binner, *lines[:2])  # the second jumps from the first: the first is taken, the second held
+    assert binner.tick_count == 1
+    binner.expect_resend()
+    assert reasons(run(binner, *lines)) == ["future"]
+    assert binner.tick_count == 2
+
+
 def test_bad_lines_between_held_ticks_come_again_with_the_same_id():
     def ids(outputs):
         return [letter.dlt_id for letter in dead_letters(outputs)]
