@@ -8,8 +8,9 @@ from typing import Protocol
 import structlog
 
 from glue import metrics
-from glue.core.binner import NEVER, Binner, Feed, Output
+from glue.core.binner import NEVER, Binner, Output
 from glue.core.dead_letters import DeadLetter
+from glue.core.introduction import Feed
 from glue.core.partition import is_watermark
 from glue.core.ticks import Tick, decode_chunk, event_time_ms
 from glue.core.watermarks import Rules

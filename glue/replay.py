@@ -10,8 +10,7 @@ import structlog
 from glue import log as logs
 from glue import metrics
 from glue.cli import StopSignal, run
-from glue.core.binner import Feed
-from glue.core.introduction import Introduction
+from glue.core.introduction import Feed, Introduction
 from glue.errors import TapelineError
 from glue.intake import Intake, now_ms
 from glue.io.http_feed import Chunk, Connection, Disconnected, LongLine, Opened

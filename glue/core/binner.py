@@ -11,23 +11,16 @@ from typing import Literal
 import msgspec
 
 from glue.core.bins import OpenBin, TickBin, watermark_record
-from glue.core.dead_letters import DeadLetter, LineOccurrences, Reason, line_sha256, line_text
+from glue.core.dead_letters import DeadLetter, Reason, line_sha256, line_text
+from glue.core.introduction import Feed
 from glue.core.partition import watermark_symbols
-from glue.core.resume import Position, ResentLines, advance
+from glue.core.resume import Places, Position, ResentLines
 from glue.core.ticks import BadLine, Control, Line, Tick, decode_chunk, event_time_ms, is_symbol
-from glue.core.watermarks import BAR_MS, Held, JumpGuard, Mode, Rules, Verdict
+from glue.core.watermarks import BAR_MS, Held, JumpGuard, Rules, Verdict
 
 Output = TickBin | DeadLetter
 NEVER = -1_000_000
 """Before any event time and any watermark."""
-
-
-class Feed(msgspec.Struct, frozen=True):
-    """Who speaks. A numbered feed gives every line a `seq` and sends again from `since_ms`."""
-
-    feed_id: str
-    mode: Mode
-    is_numbered: bool = False
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,11 +67,9 @@ class Binner:
         self._arrivals = 0
         self._out: list[Output] = []
         self._now_ms = 0
-        self._lines: list[Line] = []  # of the chunk at hand; `_counted` of them are in `_position`
-        self._counted = 0
-        self._position = Position()
-        self._position_before_held = Position()
-        self._occurrences = LineOccurrences()
+        self._lines: list[Line] = []  # of the chunk at hand
+        self._places = Places(feed)
+        self._place_before_held = Position()
         self._resent: ResentLines | None = None
         self._restored: Snapshot | None = None  # while lines from before it come again
 
@@ -132,13 +123,13 @@ class Binner:
         self._begin([], self._now_ms)
         if self._guard.is_holding:  # held ticks come again, as new ones
             self._guard = JumpGuard(self.rules.max_jump_ms)
-            self._position = self._position_before_held
+            self._places.go_back(self._place_before_held)
         if self._restored is not None:  # broken off while rebuilding: begin again
             self._open.clear()
             self._starts.clear()
             self._symbol_watermarks.clear()
-            self._occurrences.clear()
-        self._resent = ResentLines(self._position)
+            self._places = Places(self.feed, self._places.position)
+        self._resent = ResentLines(self._places.position)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Go on where an earlier process stood; the feed must send again from `resume_ms`.
@@ -151,7 +142,7 @@ class Binner:
         if snapshot.watermark_ms != NEVER:
             self._second = (snapshot.watermark_ms - self.rules.late_ms) // BAR_MS
         self._bars_end_ms = snapshot.bars_end_ms
-        self._position = snapshot.position
+        self._places = Places(self.feed, snapshot.position)
         self._resent = ResentLines(snapshot.position)
         self._restored = snapshot
 
@@ -159,10 +150,9 @@ class Binner:
 
     def snapshot(self) -> Snapshot:
         """Return where the binner stands now."""
-        self._count_lines(len(self._lines))
         is_holding = self._guard.is_holding  # held ticks are undecided: they must come again
         return Snapshot(
-            position=self._position_before_held if is_holding else self._position,
+            position=self._place_before_held if is_holding else self._places.position,
             resume_ms=self.resume_ms,
             newest_ms=self.newest_ms,
             watermark_ms=self.watermark_ms,
@@ -193,9 +183,8 @@ class Binner:
     # Lines
 
     def _begin(self, lines: list[Line], now_ms: int) -> None:
-        self._count_lines(len(self._lines))
+        self._places.begin(lines)
         self._lines = lines
-        self._counted = 0
         self._now_ms = now_ms
         self.line_count += len(lines)
 
@@ -208,12 +197,12 @@ class Binner:
         is_resent = self._resent.is_resent(line)
         if is_resent:
             self.resent_count += 1
-            self._counted = i + 1  # its place was counted when it first came
+            self._places.skip(i)
             if self._restored is not None:
                 if isinstance(line, Tick):
                     self._rebuild(line, self._restored)
-                elif line.seq is None and self._resent.has_reached:  # its id is taken
-                    self._occurrences.next(sha256 or line_sha256(raw.rstrip(b"\r")))
+                elif isinstance(line, BadLine) and self._resent.has_reached:
+                    self._places.take_id(sha256 or line_sha256(raw.rstrip(b"\r")))
         elif self._resent.is_over:
             self._resent = self._restored = None
         return is_resent
@@ -265,8 +254,7 @@ class Binner:
         was_holding = self._guard.is_holding
         verdict = self._guard.take(tick, self.newest_ms if self.newest_ms != NEVER else None)
         if self._guard.is_holding and (not was_holding or verdict.future or verdict.accepted):
-            self._count_lines(i)
-            self._position_before_held = self._position
+            self._place_before_held = self._places.before(i)
         self._carry_out(verdict, i)
 
     def _carry_out(self, verdict: Verdict, i: int) -> None:
@@ -385,44 +373,24 @@ class Binner:
     ) -> None:
         raw = raw.rstrip(b"\r")
         sha256 = sha256 or line_sha256(raw)
+        line = tick or self._lines[i]
+        number = line.seq if isinstance(line, Tick) else None
         lateness_ms = None
         if tick is not None:
             event_ms = event_time_ms(tick.event_ts)
             lateness_ms = max(0, self._symbol_watermarks.get(tick.symbol, NEVER) - event_ms)
-        seq = tick.seq if tick is not None else self._lines[i].seq
         self._out.append(
             DeadLetter(
-                dlt_id=self._dead_letter_id(seq, sha256, i),
+                dlt_id=self._places.dead_letter_id(number, sha256, i),
                 reason=reason,
                 detail=detail,
                 symbol=tick.symbol if tick is not None else None,
                 event_ts_ms=event_ms,
                 lateness_ms=lateness_ms,
                 watermark_ms=self.watermark_ms if self.watermark_ms != NEVER else None,
-                seq=seq,
+                seq=line.seq,
                 line=line_text(raw),
                 line_sha256=sha256,
                 ingest_ts_ms=self._ingest_ts_ms(),
             )
         )
-
-    def _dead_letter_id(self, seq: int | None, sha256: str, i: int) -> str:
-        feed_id = self.feed.feed_id
-        if not self.feed.is_numbered:
-            return f"{feed_id}-{sha256[:16]}-{self._occurrences.next(sha256)}"
-        if seq is not None:
-            return f"{feed_id}-{seq}"
-        # Relative to the last numbered line, so that a resumed run gives the same id.
-        self._count_lines(i)
-        after = self._position.seq if self._position.seq is not None else "start"
-        return f"{feed_id}-{after}-{sha256[:16]}-{self._occurrences.next(sha256)}"
-
-    def _count_lines(self, to: int) -> None:
-        """Move the position over the lines of the chunk before index `to`."""
-        if to <= self._counted or not self.feed.is_numbered:
-            return
-        moved = advance(self._position, self._lines[self._counted : to])
-        if moved.seq != self._position.seq:
-            self._occurrences.clear()
-        self._position = moved
-        self._counted = to

@@ -2,12 +2,21 @@
 
 import hashlib
 
-from glue.core.binner import Feed
+import msgspec
+
 from glue.core.ticks import BadLine, Control, decode_chunk, event_time_ms
 from glue.core.watermarks import Mode
 
 LIVE_WITHIN_MS = 60_000
 MAX_UNDECIDED_BYTES = 1_000_000
+
+
+class Feed(msgspec.Struct, frozen=True):
+    """Who speaks. A numbered feed gives every line a `seq` and sends again from `since_ms`."""
+
+    feed_id: str
+    mode: Mode
+    is_numbered: bool = False
 
 
 class Introduction:

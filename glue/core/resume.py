@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import msgspec
 
+from glue.core.dead_letters import LineOccurrences
+from glue.core.introduction import Feed
 from glue.core.ticks import Control, Line, Tick
 
 
@@ -52,3 +54,62 @@ class ResentLines:
             return False
         self.has_reached = line.seq == self._position.seq
         return True
+
+
+class Places:
+    """Where the lines of the chunk at hand stand in their feed, and the ids of those that are refused."""
+
+    def __init__(self, feed: Feed, position: Position | None = None) -> None:
+        self._feed = feed
+        self._position = position or Position()
+        self._occurrences = LineOccurrences()
+        self._lines: Sequence[Line] = ()
+        self._counted = 0
+
+    @property
+    def position(self) -> Position:
+        """The place after all lines so far."""
+        return self.before(len(self._lines))
+
+    def begin(self, lines: Sequence[Line]) -> None:
+        """Go on with the next chunk."""
+        self.before(len(self._lines))
+        self._lines = lines
+        self._counted = 0
+
+    def before(self, index: int) -> Position:
+        """Return the place before a line of the chunk; places only move on."""
+        if index > self._counted and self._feed.is_numbered:
+            moved = advance(self._position, self._lines[self._counted : index])
+            if moved.seq != self._position.seq:
+                self._occurrences.clear()
+            self._position = moved
+            self._counted = index
+        return self._position
+
+    def skip(self, index: int) -> None:
+        """Leave out a line that came before: its place was counted then."""
+        self._counted = index + 1
+
+    def go_back(self, position: Position) -> None:
+        """Stand at an earlier place: the lines after it will come again as new ones."""
+        self._position = position
+
+    def take_id(self, sha256: str) -> None:
+        """Count a bad line whose dead letter an earlier process has written."""
+        self._occurrences.next(sha256)
+
+    def dead_letter_id(self, seq: int | None, sha256: str, index: int) -> str:
+        """Return the id of a refused line, the same whenever the feed sends the line again.
+
+        `seq` is the number of a tick, None for what is no tick: that is known by its hash, relative to the
+        last numbered line on feeds that number their lines.
+        """
+        feed_id = self._feed.feed_id
+        if not self._feed.is_numbered:
+            return f"{feed_id}-{sha256[:16]}-{self._occurrences.next(sha256)}"
+        if seq is not None:
+            return f"{feed_id}-{seq}"
+        after = self.before(index).seq
+        place = after if after is not None else "start"
+        return f"{feed_id}-{place}-{sha256[:16]}-{self._occurrences.next(sha256)}"

@@ -46,14 +46,14 @@ class Control(msgspec.Struct, frozen=True, gc=False):
     feed_id: str | None = None
     mode: Literal["live", "historical"] | None = None
     resume: Literal["since", "none"] | None = None
-    seq: None = None
+    seq: SequenceNumber | None = None
 
 
 class BadLine(msgspec.Struct, frozen=True, gc=False):
     """A line that is neither, and what is wrong with it; `seq` where it could still be read.
 
-    That number names its dead letter but not its place in the feed: a broken line cannot be trusted with
-    it, since a wrong place would make good lines look as if they had come before.
+    That number is shown in its dead letter and used for nothing else: a broken line cannot be trusted with
+    it, since a wrong place in the feed would make good lines look as if they had come before.
     """
 
     detail: str

@@ -3,9 +3,10 @@
 import json
 from typing import Any
 
-from glue.core.binner import Binner, Feed, Output
+from glue.core.binner import Binner, Output
 from glue.core.bins import TickBin
 from glue.core.dead_letters import DeadLetter
+from glue.core.introduction import Feed
 from glue.core.partition import is_watermark
 from glue.core.watermarks import Mode, Rules
 

@@ -7,8 +7,9 @@ from reference_model import ReferenceBinner, as_outcome, reference_bars
 from strategies import QUARTERS, SYMBOLS, FeedCase, HeartbeatItem, TickItem, feeds, for_all
 
 from glue.core.bars import BarBuilder, fold
-from glue.core.binner import Binner, Feed
+from glue.core.binner import Binner
 from glue.core.bins import TickBin, watermark_record
+from glue.core.introduction import Feed
 from glue.core.partition import partition_of
 from glue.core.watermarks import Rules
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from glue.core.bars import BarBuilder, fold
-from glue.core.binner import Binner, Feed
+from glue.core.binner import Binner
 from glue.core.bins import TickBin
+from glue.core.introduction import Feed
 from glue.core.partition import is_watermark, partition_of
 from glue.core.watermarks import Rules
 

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from strategies import QUARTERS, RULES, BadItem, EndItem, FeedCase, TickItem, feeds, for_all
 
 from glue.core.bars import Bar, BarBuilder, fold
-from glue.core.binner import NEVER, Binner, Feed, Output
+from glue.core.binner import NEVER, Binner, Output
 from glue.core.bins import TickBin
+from glue.core.introduction import Feed
 from glue.core.partition import is_watermark, partition_of
 from glue.core.watermarks import Rules
 

@@ -19,8 +19,9 @@ from hypothesis import assume
 from hypothesis import strategies as st
 from strategies import FeedCase, HeartbeatItem, Item, TickItem, feeds, for_all
 
-from glue.core.binner import NEVER, Binner, Feed, Output
+from glue.core.binner import NEVER, Binner, Output
 from glue.core.bins import TickBin
+from glue.core.introduction import Feed
 from glue.core.ticks import Control, decode_line
 from glue.core.watermarks import Rules
 
