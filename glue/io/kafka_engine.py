@@ -19,10 +19,10 @@ from glue.io.kafka import (
     unreachable,
 )
 from glue.io.registry import AvroReader, AvroWriter, BadRecord, Registry
+from glue.io.transactions import FENCED, TIMEOUT_MS
 from glue.settings import Settings
 
 MAX_RECORDS = 2000
-TRANSACTION_TIMEOUT_MS = 15_000
 log = structlog.get_logger()
 
 
@@ -140,6 +140,7 @@ class KafkaBars:
 
     def __init__(self, settings: Settings, instance: str) -> None:
         self._topic = settings.agg_output_topic
+        self._instance = instance
         self._partitions = partition_count(settings, self._topic)
         with Registry(settings) as registry:
             schema_id = registry.register(f"{self._topic}-value", "bar_1s.avsc")
@@ -148,7 +149,7 @@ class KafkaBars:
             client_config(
                 settings,
                 transactional_id=f"{settings.agg_group}-{instance}",
-                transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
+                transaction_timeout_ms=TIMEOUT_MS,
                 linger_ms=0,
                 compression_type="lz4",
             )
@@ -176,6 +177,11 @@ class KafkaBars:
             self._producer.commit_transaction(REQUEST_TIMEOUT_S)
         except KafkaException as exception:
             error = kafka_error(exception)
+            if error.name() in FENCED:
+                raise TapelineError(
+                    f"another engine was started as instance {self._instance}; this one stops (engines side by "
+                    "side need an --instance each)"
+                ) from None
             if error.fatal():
                 raise TapelineError(f"the broker refused the engine for good: {error.str()}") from None
             self._producer.abort_transaction(REQUEST_TIMEOUT_S)
