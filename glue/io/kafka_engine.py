@@ -179,8 +179,8 @@ class KafkaBars:
             error = kafka_error(exception)
             if error.name() in FENCED:
                 raise TapelineError(
-                    f"another engine was started as instance {self._instance}; this one stops (engines side by "
-                    "side need an --instance each)"
+                    f"another engine was started as instance {self._instance}, this one stops (engines side "
+                    "by side need an --instance each)"
                 ) from None
             if error.fatal():
                 raise TapelineError(f"the broker refused the engine for good: {error.str()}") from None
