@@ -12,6 +12,7 @@ from glue.core.binner import NEVER, Binner, Output
 from glue.core.dead_letters import DeadLetter
 from glue.core.introduction import Feed
 from glue.core.partition import is_watermark
+from glue.core.resume import Base
 from glue.core.ticks import Tick, decode_chunk, event_time_ms
 from glue.core.watermarks import Rules
 from glue.errors import TapelineError
@@ -19,6 +20,8 @@ from glue.io.jsonl import JsonlSink
 from glue.io.kafka_sink import Checkpoint, KafkaSink, read_checkpoints
 from glue.settings import Settings
 
+BASE_EVERY_S = 5.0
+"""How often a checkpoint is complete in itself; a restart reads the feed again from the last such."""
 log = structlog.get_logger()
 
 
@@ -32,8 +35,8 @@ class Sink(Protocol):
     def publish(self, outputs: list[Output]) -> None:
         """Take records, in order."""
 
-    def commit(self, checkpoint: Checkpoint) -> None:
-        """Make what was published final."""
+    def commit(self, checkpoint: Checkpoint, base: Base | None) -> None:
+        """Make what was published final, with what a later run needs to go on."""
 
     def finish(self) -> None:
         """Close after the last commit."""
@@ -49,13 +52,13 @@ class Intake:
         self._settings = settings
         self._sink: Sink
         self._others: list[Checkpoint] = []
-        checkpoint = None
+        checkpoint, base = None, None
         if bins_path is not None:
             self._sink = JsonlSink(bins_path, dlt_path)
         else:
             self._sink = KafkaSink(settings, feed.feed_id, dlt_path)  # first: it fences an older worker
-            checkpoints = read_checkpoints(settings)
-            checkpoint = checkpoints.pop(feed.feed_id, None)
+            checkpoints, bases = read_checkpoints(settings)
+            checkpoint, base = checkpoints.pop(feed.feed_id, None), bases.get(feed.feed_id)
             self._others = list(checkpoints.values())
         rules = Rules(
             bin_ms=settings.replay_bin_ms,
@@ -69,13 +72,14 @@ class Intake:
         is_file_of_history = bins_path is not None and feed.mode == "historical"
         self.binner = Binner(feed, rules, is_deterministic=is_file_of_history)
         self._is_resumable = bins_path is None and feed.is_numbered
-        self.is_resumed = checkpoint is not None and self._is_resumable
-        if checkpoint is not None and self._is_resumable:
-            self._resume(checkpoint)
+        self.is_resumed = checkpoint is not None and base is not None and self._is_resumable
+        if self.is_resumed and checkpoint and base:
+            self._resume(checkpoint, base)
         self.counts: Counter[str] = Counter()
         self._is_first = True
         self._is_dirty = False
         self._committed_at = time.monotonic()
+        self._base_at = float("-inf")
 
     def take(self, data: bytes) -> bool:
         """Take whole lines; return whether there was more than blank ones."""
@@ -135,7 +139,7 @@ class Intake:
             **{k: n for k, n in sorted(self.counts.items()) if k != "bins"},
         }
 
-    def _resume(self, checkpoint: Checkpoint) -> None:
+    def _resume(self, checkpoint: Checkpoint, base: Base) -> None:
         for name, was, now in (
             ("REPLAY_MAX_LATE_MS", checkpoint.late_ms, self._settings.replay_max_late_ms),
             ("REPLAY_BIN_MS", checkpoint.bin_ms, self._settings.replay_bin_ms),
@@ -145,8 +149,8 @@ class Intake:
                     f"{name} is {now}, but the topics were written with {was}; set it back, or start again "
                     "with --fresh"
                 )
-        self.binner.restore(checkpoint.snapshot)
-        log.info("resuming", feed_id=checkpoint.feed_id, since_ms=checkpoint.snapshot.resume_ms)
+        self.binner.restore(checkpoint.snapshot, base)
+        log.info("resuming", feed_id=checkpoint.feed_id, since_ms=self.binner.resume_ms)
 
     def _refuse_if_behind(self, data: bytes) -> None:
         """One run, one feed: older data than what these topics already hold would all be late."""
@@ -180,6 +184,10 @@ class Intake:
     def _commit(self) -> None:
         binner = self.binner
         started_at = time.monotonic()
+        base = None
+        if binner.needs_base or started_at > self._base_at + BASE_EVERY_S:
+            base = binner.base()
+            self._base_at = started_at
         self._sink.commit(
             Checkpoint(
                 feed_id=binner.feed.feed_id,
@@ -189,7 +197,8 @@ class Intake:
                 bin_ms=binner.rules.bin_ms,
                 is_ended=binner.is_ended,
                 updated_ms=now_ms(),
-            )
+            ),
+            base,
         )
         self._is_dirty = False
         self._committed_at = time.monotonic()

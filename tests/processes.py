@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from glue.core.bars import Bar
+from glue.core.bins import TickBin
 from glue.core.dead_letters import DeadLetter
 from glue.io.kafka import read_to_end
 from glue.io.registry import AvroReader, Registry
@@ -140,6 +141,12 @@ def env_of(settings: Settings) -> dict[str, str]:
 def bars_on_topic(settings: Settings) -> list[Bar]:
     """Return the committed bars, in topic order."""
     return [msgspec.convert(r, Bar) for r in _records(settings, settings.agg_output_topic, "bar_1s.avsc")]
+
+
+def bins_on_topic(settings: Settings) -> list[TickBin]:
+    """Return the committed bins, watermark records left out, by partition and in their order there."""
+    records = _records(settings, settings.kafka_topic_raw, "tick_bin.avsc")
+    return [msgspec.convert(r, TickBin) for r in records if r["trade_count"]]
 
 
 def dead_letters_on_topic(settings: Settings) -> list[DeadLetter]:

@@ -8,29 +8,28 @@ L + S of the newest tick), so the cost of a tick depends neither on open bins no
 from heapq import heappop, heappush
 from typing import Literal
 
-import msgspec
-
 from glue.core.bins import OpenBin, TickBin, watermark_record
 from glue.core.dead_letters import DeadLetter, Reason, line_sha256, line_text
 from glue.core.introduction import Feed
 from glue.core.partition import watermark_symbols
-from glue.core.resume import Places, Position, ResentLines
+from glue.core.resume import Base, Mark, Places, Position, ResentLines, Snapshot, is_after
 from glue.core.ticks import BadLine, Control, Line, Tick, decode_chunk, event_time_ms, is_symbol
 from glue.core.watermarks import BAR_MS, Held, JumpGuard, Rules, Verdict
 
 Output = TickBin | DeadLetter
 NEVER = -1_000_000
 """Before any event time and any watermark."""
+MAX_MARKS = 1000
 
 
-class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a binner stands between two chunks: enough to go on in another process. Times in ms."""
+class Rebuild:
+    """What guides a binner while the lines from before a restart come again."""
 
-    position: Position
-    resume_ms: int | None
-    newest_ms: int
-    watermark_ms: int
-    bars_end_ms: int
+    def __init__(self, base: Base, open_after_ms: int) -> None:
+        self.base = base
+        self.open_after_ms = open_after_ms
+        """Bins that end after this were open at the snapshot, or closed by their symbol alone."""
+        self.is_past_base = False
 
 
 class Binner:
@@ -70,8 +69,9 @@ class Binner:
         self._lines: list[Line] = []  # of the chunk at hand
         self._places = Places(feed)
         self._place_before_held = Position()
+        self._marks: dict[int, Mark] = {}
         self._resent: ResentLines | None = None
-        self._restored: Snapshot | None = None  # while lines from before it come again
+        self._rebuild: Rebuild | None = None  # while lines from before a restart come again
 
     # What goes in
 
@@ -124,18 +124,19 @@ class Binner:
         if self._guard.is_holding:  # held ticks come again, as new ones
             self._guard = JumpGuard(self.rules.max_jump_ms)
             self._places.go_back(self._place_before_held)
-        if self._restored is not None:  # broken off while rebuilding: begin again
+        if self._rebuild is not None:  # broken off while rebuilding: begin again
             self._open.clear()
             self._starts.clear()
             self._symbol_watermarks.clear()
             self._places = Places(self.feed, self._places.position)
+            self._rebuild.is_past_base = False
         self._resent = ResentLines(self._places.position)
 
-    def restore(self, snapshot: Snapshot) -> None:
+    def restore(self, snapshot: Snapshot, base: Base) -> None:
         """Go on where an earlier process stood; the feed must send again from `resume_ms`.
 
-        Old lines whose bin was open then build it again (W(s) grows again with them), all other old
-        lines are skipped: what they led to was published before the snapshot.
+        Old lines whose bin was open then build it again, all other old lines are skipped: what they led to
+        was published before the snapshot.
         """
         self.newest_ms = snapshot.newest_ms
         self.watermark_ms = snapshot.watermark_ms
@@ -143,25 +144,49 @@ class Binner:
             self._second = (snapshot.watermark_ms - self.rules.late_ms) // BAR_MS
         self._bars_end_ms = snapshot.bars_end_ms
         self._places = Places(self.feed, snapshot.position)
+        self._marks = {mark.seq: mark for mark in snapshot.marks}
         self._resent = ResentLines(snapshot.position)
-        self._restored = snapshot
+        self._rebuild = Rebuild(base, open_after_ms=snapshot.watermark_ms - self.rules.late_ms)
 
     # What it knows
 
     def snapshot(self) -> Snapshot:
-        """Return where the binner stands now."""
-        is_holding = self._guard.is_holding  # held ticks are undecided: they must come again
+        """Return where the binner stands now; `restore` also needs the newest base before it."""
         return Snapshot(
-            position=self._place_before_held if is_holding else self._places.position,
-            resume_ms=self.resume_ms,
+            position=self._decided,
             newest_ms=self.newest_ms,
             watermark_ms=self.watermark_ms,
             bars_end_ms=self._bars_end_ms,
+            marks=list(self._marks.values()),
         )
+
+    def base(self) -> Base:
+        """Return the W(s) of all symbols; snapshots from now on tell only what came after."""
+        if self._rebuild is not None:
+            return self._rebuild.base
+        resume_ms = self.resume_ms
+        may_be_open = (m for m in self._marks.values() if resume_ms is None or m.event_ms >= resume_ms)
+        kept = sorted(may_be_open, key=lambda mark: mark.event_ms)[:MAX_MARKS]
+        self._marks = {mark.seq: mark for mark in kept}
+        return Base(
+            position=self._decided, resume_ms=resume_ms, symbol_watermarks=dict(self._symbol_watermarks)
+        )
+
+    @property
+    def needs_base(self) -> bool:
+        """Whether so much came since the last base that a new one is due."""
+        return self._rebuild is None and len(self._marks) > MAX_MARKS
+
+    @property
+    def _decided(self) -> Position:
+        """The place up to which lines are decided: held ticks are not, they must come again."""
+        return self._place_before_held if self._guard.is_holding else self._places.position
 
     @property
     def resume_ms(self) -> int | None:
         """Event time from which the feed must send again so that nothing is missed; None: its start."""
+        if self._rebuild is not None:
+            return self._rebuild.base.resume_ms
         if self.watermark_ms == NEVER or (self.newest_ms == NEVER and not self._is_live):
             return None
         closed_to = self.watermark_ms - self.rules.late_ms
@@ -198,22 +223,46 @@ class Binner:
         if is_resent:
             self.resent_count += 1
             self._places.skip(i)
-            if self._restored is not None:
+            if self._rebuild is not None:
                 if isinstance(line, Tick):
-                    self._rebuild(line, self._restored)
+                    self._take_again(line, self._rebuild)
                 elif isinstance(line, BadLine) and self._resent.has_reached:
                     self._places.take_id(sha256 or line_sha256(raw.rstrip(b"\r")))
         elif self._resent.is_over:
-            self._resent = self._restored = None
+            if self._rebuild is not None:
+                self._end_rebuild(self._rebuild)
+            self._resent = None
         return is_resent
 
-    def _rebuild(self, tick: Tick, was: Snapshot) -> None:
-        """Take an old tick again if its bin was open; a dead letter then is none a second time."""
+    def _take_again(self, tick: Tick, rebuild: Rebuild) -> None:
+        """Let an old tick grow W(s) as it did, and put it into its bin if that was open at the snapshot."""
         event_ms = event_time_ms(tick.event_ts)
-        # The wall clock has moved on: what was ahead of it then must not raise a watermark now.
-        newest_taken_ms = was.bars_end_ms - 1 if self._is_live else was.newest_ms
-        if was.resume_ms is not None and was.resume_ms <= event_ms <= newest_taken_ms:
-            self._accept(tick, event_ms, min(event_ms, was.newest_ms))
+        base = rebuild.base
+        if not rebuild.is_past_base and is_after(tick, base.position):
+            self._symbol_watermarks = dict(base.symbol_watermarks)
+            rebuild.is_past_base = True
+        mark = self._marks.get(tick.seq) if tick.seq is not None else None
+        reached_ms = mark.reached_ms if mark is not None else event_ms
+        if reached_ms is None or (base.resume_ms is not None and event_ms < base.resume_ms):
+            return
+        newest = self._symbol_watermarks.get(tick.symbol, NEVER)
+        lateness_ms = max(0, newest - event_ms)
+        if lateness_ms > self.rules.late_ms:  # before the base marks are not complete
+            return
+        if event_ms - event_ms % self.rules.bin_ms + self.rules.bin_ms > rebuild.open_after_ms:
+            self._put(tick, event_ms, lateness_ms)
+        if reached_ms > newest:
+            self._symbol_watermarks[tick.symbol] = reached_ms
+
+    def _end_rebuild(self, rebuild: Rebuild) -> None:
+        """Drop rebuilt bins that W(s) had closed: they were published before the snapshot."""
+        if not rebuild.is_past_base:
+            self._symbol_watermarks = dict(rebuild.base.symbol_watermarks)
+        self._rebuild = None
+        for start, bins in self._open.items():
+            end = start + self.rules.bin_ms
+            for symbol in [s for s in bins if end <= self._symbol_watermarks[s] - self.rules.late_ms]:
+                del bins[symbol]
 
     def _control(self, line: Control, raw: bytes, i: int) -> None:
         if line.type == "end":
@@ -269,6 +318,8 @@ class Binner:
         refused = self._accept(tick, event_ms, reached_ms)
         if refused is not None:
             self._dead_letter(refused, self._details[refused], raw, i, tick)
+        elif reached_ms < event_ms:
+            self._mark(tick, event_ms, reached_ms)
 
     def _accept(self, tick: Tick, event_ms: int, reached_ms: int) -> Literal["late", "closed"] | None:
         """Put a tick into its bin and raise the watermarks to `reached_ms`, or say why it is too late."""
@@ -283,19 +334,7 @@ class Binner:
             return "closed"
 
         self.tick_count += 1
-        self._arrivals += 1
-        order = self._arrivals if tick.seq is None else tick.seq
-        bins = self._open.get(start)
-        if bins is None:
-            bins = self._open[start] = {}
-            heappush(self._starts, start)
-            self._bars_end_ms = max(self._bars_end_ms, start - start % BAR_MS + BAR_MS)
-        open_bin = bins.get(symbol)
-        if open_bin is None:
-            bins[symbol] = OpenBin(tick, event_ms, order, lateness_ms)
-        else:
-            open_bin.add(tick, event_ms, order, lateness_ms)
-
+        self._put(tick, event_ms, lateness_ms)
         if reached_ms > newest:
             self._symbol_watermarks[symbol] = reached_ms
             if reached_ms > self.newest_ms:
@@ -304,6 +343,22 @@ class Binner:
             if reached_ms > self.watermark_ms:
                 self._close_symbol(symbol, max(newest, self.watermark_ms), reached_ms)
         return None
+
+    def _put(self, tick: Tick, event_ms: int, lateness_ms: int) -> None:
+        """Put a tick into its bin."""
+        self._arrivals += 1
+        order = self._arrivals if tick.seq is None else tick.seq
+        start = event_ms - event_ms % self.rules.bin_ms
+        bins = self._open.get(start)
+        if bins is None:
+            bins = self._open[start] = {}
+            heappush(self._starts, start)
+            self._bars_end_ms = max(self._bars_end_ms, start - start % BAR_MS + BAR_MS)
+        open_bin = bins.get(tick.symbol)
+        if open_bin is None:
+            bins[tick.symbol] = OpenBin(tick, event_ms, order, lateness_ms)
+        else:
+            open_bin.add(tick, event_ms, order, lateness_ms)
 
     # Closing
 
@@ -344,10 +399,16 @@ class Binner:
             self._advance(enough_ms if up_to_ms is None else min(enough_ms, up_to_ms))
 
     def _end(self, i: int) -> None:
+        if self._rebuild is not None:
+            self._end_rebuild(self._rebuild)
         verdict = self._guard.end(self.newest_ms if self.newest_ms != NEVER else None)
         self._carry_out(verdict, i)
         self._close_everything()
         self.is_ended = True
+
+    def _mark(self, tick: Tick, event_ms: int, reached_ms: int | None) -> None:
+        if self.feed.is_numbered and tick.seq is not None:
+            self._marks[tick.seq] = Mark(tick.seq, event_ms, reached_ms)
 
     def _ingest_ts_ms(self) -> int | None:
         return None if self._is_deterministic else self._now_ms
@@ -378,6 +439,7 @@ class Binner:
         lateness_ms = None
         if tick is not None:
             event_ms = event_time_ms(tick.event_ts)
+            self._mark(tick, event_ms, None)
             lateness_ms = max(0, self._symbol_watermarks.get(tick.symbol, NEVER) - event_ms)
         self._out.append(
             DeadLetter(

@@ -30,6 +30,43 @@ def advance(position: Position, lines: Sequence[Line]) -> Position:
     return Position(seq, unnumbered + sum(not isinstance(line, Control) for line in lines))
 
 
+class Mark(msgspec.Struct, frozen=True, array_like=True):
+    """A numbered tick that did not simply count: refused, or believed only up to the wall clock then.
+
+    `reached_ms` is how far it raised its symbol's watermark, None when it was refused.
+    """
+
+    seq: int
+    event_ms: int
+    reached_ms: int | None
+
+
+class Base(msgspec.Struct, frozen=True, kw_only=True):
+    """The W(s) of all symbols at one place of the feed. Large, so it is renewed now and then."""
+
+    position: Position
+    resume_ms: int | None
+    symbol_watermarks: dict[str, int]
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a binner stands between two chunks; with the base before it, all that a restart needs.
+
+    `marks` are the ticks since the base, and older ones whose bins may still be open. Times in ms.
+    """
+
+    position: Position
+    newest_ms: int
+    watermark_ms: int
+    bars_end_ms: int
+    marks: list[Mark]
+
+
+def is_after(tick: Tick, position: Position) -> bool:
+    """Tell whether a numbered tick comes after a position."""
+    return tick.seq is not None and (position.seq is None or tick.seq > position.seq)
+
+
 class ResentLines:
     """Recognises the lines that came before a position when a feed sends them again, in order."""
 

@@ -69,7 +69,7 @@ class JsonlSink:
         self._bins.write(bins)
         self._dead_letters.write(dead_letters)
 
-    def commit(self, checkpoint: object) -> None:
+    def commit(self, checkpoint: object, base: object) -> None:
         """Let readers of the unfinished files see what was written."""
         self._bins.flush()
         self._dead_letters.flush()

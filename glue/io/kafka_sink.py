@@ -5,16 +5,17 @@ from pathlib import Path
 
 import msgspec
 
-from glue.core.binner import Output, Snapshot
+from glue.core.binner import Output
 from glue.core.dead_letters import DeadLetter
 from glue.core.partition import is_watermark, partition_of, watermark_symbols
+from glue.core.resume import Base, Snapshot
 from glue.io.kafka import partition_count, read_to_end
 from glue.io.registry import AvroWriter, Registry
 from glue.io.transactions import Transactions
 from glue.settings import Settings
 
 
-class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
+class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, tag="checkpoint"):
     """What a transaction says of the feed: topic ticks.replay.state, key = feed_id. Times in ms."""
 
     feed_id: str
@@ -24,6 +25,13 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     bin_ms: int
     is_ended: bool
     updated_ms: int
+
+
+class BaseRecord(msgspec.Struct, frozen=True, kw_only=True, tag="base"):
+    """The base that later checkpoints of the feed need for a restart; key = feed_id|base."""
+
+    feed_id: str
+    base: Base
 
 
 class KafkaSink:
@@ -56,8 +64,10 @@ class KafkaSink:
                     self._partition(output.symbol),
                 )
 
-    def commit(self, checkpoint: Checkpoint) -> None:
-        """Commit the transaction with its checkpoint; does nothing when nothing was published.
+    def commit(self, checkpoint: Checkpoint, base: Base | None = None) -> None:
+        """Commit the transaction with its checkpoint and, when it was renewed, the base.
+
+        Does nothing when nothing was published.
 
         Raises:
             TapelineError: another worker took the feed over, or the broker refuses for good.
@@ -65,8 +75,11 @@ class KafkaSink:
         if self._transactions.is_empty:
             return
         self._dlt_file.flush()
-        value = msgspec.json.encode(checkpoint)
-        self._transactions.send(self._settings.kafka_topic_state, checkpoint.feed_id, value, 0)
+        topic, feed_id = self._settings.kafka_topic_state, checkpoint.feed_id
+        if base is not None:
+            value = msgspec.json.encode(BaseRecord(feed_id=feed_id, base=base))
+            self._transactions.send(topic, f"{feed_id}|base", value, 0)
+        self._transactions.send(topic, feed_id, msgspec.json.encode(checkpoint), 0)
         self._transactions.commit()
 
     def finish(self) -> None:
@@ -84,15 +97,20 @@ class KafkaSink:
         return partition_of(symbol, self.partitions)
 
 
-def read_checkpoints(settings: Settings) -> dict[str, Checkpoint]:
-    """Return the newest checkpoint of every feed that ever wrote to these topics, by feed_id."""
+def read_checkpoints(settings: Settings) -> tuple[dict[str, Checkpoint], dict[str, Base]]:
+    """Return the newest checkpoint and base of every feed that ever wrote to these topics, by feed_id."""
     checkpoints: dict[str, Checkpoint] = {}
+    bases: dict[str, Base] = {}
     for message in read_to_end(settings, settings.kafka_topic_state):
         value = message.value()
-        if value is not None:
-            checkpoint = msgspec.json.decode(value, type=Checkpoint)
-            checkpoints[checkpoint.feed_id] = checkpoint
-    return checkpoints
+        if value is None:
+            continue
+        record = msgspec.json.decode(value, type=Checkpoint | BaseRecord)
+        if isinstance(record, Checkpoint):
+            checkpoints[record.feed_id] = record
+        else:
+            bases[record.feed_id] = record.base
+    return checkpoints, bases
 
 
 def _writer(registry: Registry, topic: str, schema_file: str) -> AvroWriter:
