@@ -1,16 +1,16 @@
 """The binner: feed lines in, closed bins, watermark records and dead letters out, in publishing order.
 
 Every line is decided by the lines before it (and, on a live feed, the wall clock it is given): how lines
-are cut into chunks changes nothing. Open bins are found by start and symbol; starts are few (those within
-L + S of the newest tick), so the cost of a tick depends neither on open bins nor on symbols.
+are cut into chunks changes nothing.
 """
 
-from heapq import heappop, heappush
+from collections.abc import Iterable
 from typing import Literal
 
-from glue.core.bins import OpenBin, TickBin, watermark_record
+from glue.core.bins import TickBin, watermark_record
 from glue.core.dead_letters import DeadLetter, Reason, line_sha256, line_text
 from glue.core.introduction import Feed
+from glue.core.open_bins import Closing, OpenBins
 from glue.core.partition import watermark_symbols
 from glue.core.resume import Base, Mark, Places, Position, ResentLines, Snapshot, is_after
 from glue.core.ticks import BadLine, Control, Line, Tick, decode_chunk, event_time_ms, is_symbol
@@ -58,12 +58,10 @@ class Binner:
             "closed": "its bin is already closed",
         }
         self._symbol_watermarks: dict[str, int] = {}
-        self._open: dict[int, dict[str, OpenBin]] = {}
-        self._starts: list[int] = []
+        self._open = OpenBins(rules.bin_ms)
         self._bars_end_ms = NEVER  # end of the newest bar that a bin was opened for
         self._second: int | None = None  # last whole second that W - L has reached
         self._guard = JumpGuard(rules.max_jump_ms)
-        self._arrivals = 0
         self._out: list[Output] = []
         self._now_ms = 0
         self._lines: list[Line] = []  # of the chunk at hand
@@ -125,8 +123,7 @@ class Binner:
             self._guard = JumpGuard(self.rules.max_jump_ms)
             self._places.go_back(self._place_before_held)
         if self._rebuild is not None:  # broken off while rebuilding: begin again
-            self._open.clear()
-            self._starts.clear()
+            self._open = OpenBins(self.rules.bin_ms)
             self._symbol_watermarks.clear()
             self._places = Places(self.feed, self._places.position)
             self._rebuild.is_past_base = False
@@ -193,12 +190,14 @@ class Binner:
         if self.newest_ms != NEVER:
             # A heartbeat or an idle close may be ahead of all ticks; lines older than it may still come.
             closed_to = min(closed_to, self.newest_ms)
-        return max(0, min([closed_to - closed_to % self.rules.bin_ms, *self._open]))
+        not_closed = closed_to - closed_to % self.rules.bin_ms
+        oldest = self._open.oldest_start_ms
+        return max(0, not_closed if oldest is None else min(not_closed, oldest))
 
     @property
     def open_bin_count(self) -> int:
         """Bins that still take ticks."""
-        return sum(map(len, self._open.values()))
+        return len(self._open)
 
     @property
     def has_open_bars(self) -> bool:
@@ -259,10 +258,8 @@ class Binner:
         if not rebuild.is_past_base:
             self._symbol_watermarks = dict(rebuild.base.symbol_watermarks)
         self._rebuild = None
-        for start, bins in self._open.items():
-            end = start + self.rules.bin_ms
-            for symbol in [s for s in bins if end <= self._symbol_watermarks[s] - self.rules.late_ms]:
-                del bins[symbol]
+        watermarks, late_ms = self._symbol_watermarks, self.rules.late_ms
+        self._open.drop(lambda symbol, end_ms: end_ms <= watermarks[symbol] - late_ms)
 
     def _control(self, line: Control, raw: bytes, i: int) -> None:
         if line.type == "end":
@@ -341,24 +338,15 @@ class Binner:
                 self.newest_ms = reached_ms
                 self._advance(reached_ms - rules.skew_ms)
             if reached_ms > self.watermark_ms:
-                self._close_symbol(symbol, max(newest, self.watermark_ms), reached_ms)
+                # Its own newest tick is ahead of W, by at most S.
+                after_ms = max(newest, self.watermark_ms) - rules.late_ms
+                self._publish(self._open.close_symbol(symbol, after_ms, reached_ms - rules.late_ms))
         return None
 
     def _put(self, tick: Tick, event_ms: int, lateness_ms: int) -> None:
-        """Put a tick into its bin."""
-        self._arrivals += 1
-        order = self._arrivals if tick.seq is None else tick.seq
-        start = event_ms - event_ms % self.rules.bin_ms
-        bins = self._open.get(start)
-        if bins is None:
-            bins = self._open[start] = {}
-            heappush(self._starts, start)
-            self._bars_end_ms = max(self._bars_end_ms, start - start % BAR_MS + BAR_MS)
-        open_bin = bins.get(tick.symbol)
-        if open_bin is None:
-            bins[tick.symbol] = OpenBin(tick, event_ms, order, lateness_ms)
-        else:
-            open_bin.add(tick, event_ms, order, lateness_ms)
+        self._open.put(tick, event_ms, lateness_ms)
+        if event_ms >= self._bars_end_ms:
+            self._bars_end_ms = event_ms - event_ms % BAR_MS + BAR_MS
 
     # Closing
 
@@ -368,30 +356,17 @@ class Binner:
             return
         self.watermark_ms = watermark_ms
         rules = self.rules
-        newest_closed = watermark_ms - rules.late_ms - rules.bin_ms
-        while self._starts and self._starts[0] <= newest_closed:
-            start = heappop(self._starts)
-            for symbol, open_bin in self._open.pop(start).items():
-                self._publish(symbol, start, open_bin)
+        self._publish(self._open.close(watermark_ms - rules.late_ms))
         second = (watermark_ms - rules.late_ms) // BAR_MS
         if self._second is not None and second > self._second:
             for symbol in watermark_symbols(rules.partitions):
                 self._out.append(watermark_record(symbol, watermark_ms, rules.bin_ms, self._ingest_ts_ms()))
         self._second = second
 
-    def _close_symbol(self, symbol: str, before_ms: int, reached_ms: int) -> None:
-        """Close the bins of one symbol whose own newest tick is ahead of W (by at most S)."""
-        bin_ms, late_ms = self.rules.bin_ms, self.rules.late_ms
-        oldest_open = (before_ms - late_ms) // bin_ms * bin_ms
-        for start in range(oldest_open, reached_ms - late_ms - bin_ms + 1, bin_ms):
-            open_bin = self._open.get(start, {}).pop(symbol, None)
-            if open_bin is not None:
-                self._publish(symbol, start, open_bin)
-
-    def _publish(self, symbol: str, start: int, open_bin: OpenBin) -> None:
-        self._out.append(
-            open_bin.closed(symbol, start, self.rules.bin_ms, self.watermark_ms, self._ingest_ts_ms())
-        )
+    def _publish(self, closing: Iterable[Closing]) -> None:
+        ingest = self._ingest_ts_ms()
+        for symbol, start, open_bin in closing:
+            self._out.append(open_bin.closed(symbol, start, self.rules.bin_ms, self.watermark_ms, ingest))
 
     def _close_everything(self, up_to_ms: int | None = None) -> None:
         if self._bars_end_ms != NEVER:

@@ -58,7 +58,7 @@ def test_a_symbol_far_behind_looks_up_few_bins():
             looked_up += 1
             return super().get(*args)
 
-    binner._open = Counting()
+    binner._open._by_start = Counting()
     binner.process(tick_line("A", T) + b"\n", MUCH_LATER)
     for i in range(1, 400):
         looked_up = 0
