@@ -21,6 +21,7 @@ from glue.progress import Progress
 from glue.settings import Settings
 
 POLL_S = 0.1
+RETRY_S = 0.5
 COMMIT_IDLE_S = 1.0
 """Offsets are committed with every bar; without bars, this often."""
 MAX_BARS_A_WRITE = 10_000
@@ -38,7 +39,10 @@ class Engine:
         self._bar_count = 0
         self._bin_count = 0
         self._committed_at = time.monotonic()
-        self._bars = KafkaBars(settings, instance)
+        self._instance = instance
+        self._commit_count = 0
+        self._has_started = False
+        self._bars: KafkaBars
         self._bins: KafkaBins
         self._progress = Progress("aggregate", self.fields, ("bins", "bars"))
 
@@ -48,12 +52,21 @@ class Engine:
         Raises:
             TapelineError: the broker refuses for good.
         """
+        failing_since: float | None = None
         try:
             while not self._stop:
+                reads_before = self._commit_count
                 try:
                     self._read()
                 except TransientError as error:
-                    log.warning("a transaction was rolled back, reading again", error=str(error))
+                    now = time.monotonic()
+                    if self._commit_count > reads_before or failing_since is None:
+                        failing_since = now
+                    gone_s = now - failing_since
+                    if not self._has_started or gone_s * 1000 > self._settings.kafka_give_up_ms:
+                        raise
+                    log.warning("reading again from what is committed", reason=str(error))
+                    time.sleep(RETRY_S)
         finally:
             self._progress.close()
         log.info("stopped", **self.fields())
@@ -62,7 +75,9 @@ class Engine:
         """Be a member of the group until a signal comes."""
         self._builders.clear()
         self._next_offsets.clear()
+        self._bars = KafkaBars(self._settings, self._instance)
         self._bins = KafkaBins(self._settings, self._assigned, self._revoked)
+        self._has_started = True
         try:
             while not self._stop:
                 bars = self._take(self._bins.poll(POLL_S))
@@ -110,6 +125,7 @@ class Engine:
             return
         self._bars.commit(bars, self._bins, reached)
         self._committed_at = time.monotonic()
+        self._commit_count += 1
         self._bar_count += len(bars)
         metrics.BARS.inc(len(bars))
         metrics.OPEN_BARS.set(sum(b.open_bar_count for b in self._builders.values()))

@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -48,7 +49,14 @@ class Sink(Protocol):
 class Intake:
     """Lines in, committed records out; goes on from the feed's checkpoint where the topics hold one."""
 
-    def __init__(self, settings: Settings, feed: Feed, bins_path: Path | None, dlt_path: Path) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        feed: Feed,
+        bins_path: Path | None,
+        dlt_path: Path,
+        is_stopping: Callable[[], bool],
+    ) -> None:
         self._settings = settings
         self._sink: Sink
         self._others: list[Checkpoint] = []
@@ -56,7 +64,7 @@ class Intake:
         if bins_path is not None:
             self._sink = JsonlSink(bins_path, dlt_path)
         else:
-            self._sink = KafkaSink(settings, feed.feed_id, dlt_path)  # first: it fences an older worker
+            self._sink = KafkaSink(settings, feed.feed_id, dlt_path, is_stopping)  # fences an older worker
             checkpoints, bases = read_checkpoints(settings)
             checkpoint, base = checkpoints.pop(feed.feed_id, None), bases.get(feed.feed_id)
             self._others = list(checkpoints.values())

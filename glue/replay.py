@@ -14,7 +14,7 @@ from glue.core.introduction import Feed, Introduction
 from glue.errors import TapelineError
 from glue.intake import Intake, now_ms
 from glue.io.http_feed import Chunk, Connection, Disconnected, LongLine, Opened
-from glue.io.kafka import forget_group
+from glue.io.kafka import forget_group, partition_count
 from glue.io.topics import recreate_topics
 from glue.presence import present
 from glue.progress import Progress
@@ -121,7 +121,7 @@ class Replay:
 
     def _begin(self, feed: Feed) -> Intake:
         log.info("feed", feed_id=feed.feed_id, mode=feed.mode, is_numbered=feed.is_numbered)
-        self._intake = Intake(self._settings, feed, *self._paths)
+        self._intake = Intake(self._settings, feed, *self._paths, is_stopping=lambda: bool(self._stop))
         return self._intake
 
     def _take(self, data: bytes) -> None:
@@ -203,6 +203,8 @@ def main(argv: list[str]) -> int:
     if options.sink == "jsonl":
         bins_path = options.bins or settings.log_dir / "replay.jsonl"
     dlt_path = options.dlt or settings.log_dir / "replay_dlt.jsonl"
+    if bins_path is None:
+        partition_count(settings, settings.kafka_topic_raw)  # no broker: say so before the feed is asked
     if options.fresh and bins_path is None:
         forget_group(settings, settings.agg_group)
         recreate_topics(settings)

@@ -5,8 +5,9 @@ Every name is the environment variable in lower case. `.env.example` lists them 
 
 from pathlib import Path
 from typing import Any, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from glue.errors import SettingsError
@@ -32,6 +33,7 @@ class Settings(BaseSettings):
     mock_api_host: str = Field("127.0.0.1", description="address glue.mock_api listens on")
     mock_api_port: int = Field(8000, ge=0, le=65535, description="port of glue.mock_api, 0 = any free one")
     kafka_brokers: str = Field("127.0.0.1:9092", description="bootstrap servers, comma separated")
+    kafka_give_up_ms: int = Field(300_000, ge=0, description="stop after so long without the broker")
     kafka_properties: SecretStr = Field(
         SecretStr(""), description="more librdkafka properties, name=value,…; e.g. SASL and TLS"
     )
@@ -101,6 +103,14 @@ class Settings(BaseSettings):
         if self.replay_symbol_skew_ms > self.replay_max_late_ms:
             raise ValueError("REPLAY_SYMBOL_SKEW_MS must be at most REPLAY_MAX_LATE_MS")
         return self
+
+    @field_validator("mock_api_url", "schema_registry_url")
+    @classmethod
+    def _check_url(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("expected a URL that begins with http:// or https://")
+        return url
 
     @classmethod
     def load(cls, **overrides: Any) -> Self:

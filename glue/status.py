@@ -29,6 +29,7 @@ from glue.stack import Stack
 WINDOW_S = 60
 """Latencies are taken over the records appended in the last so many seconds."""
 DEAD_LETTERS_S = 3600
+ENGINE_GRACE_S = 15
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -68,29 +69,43 @@ class Status(msgspec.Struct, frozen=True):
 
 
 def collect(settings: Settings) -> Status:
-    """Look at the pipeline now.
-
-    Raises:
-        TapelineError: the broker or the registry does not answer, or the topics do not exist.
-    """
-    since_ms = now_ms() - WINDOW_S * 1000
-    publish = publish_latency(settings, since_ms)
-    bars = bar_latency(settings, since_ms)
-    reasons: Counter[str] = dead_letters(settings, now_ms() - DEAD_LETTERS_S * 1000)
+    """Look at the pipeline now; what does not answer is told among the service levels."""
     parts = _parts()
+    levels = [_parts_level(parts)]
+    publish, bars = Latency(0), Latency(0)
+    lag: list[Lag] = []
+    reasons: Counter[str] = Counter()
+    try:
+        since_ms = now_ms() - WINDOW_S * 1000
+        publish = publish_latency(settings, since_ms)
+        bars = bar_latency(settings, since_ms)
+        reasons = dead_letters(settings, now_ms() - DEAD_LETTERS_S * 1000)
+        lag = consumer_lag(settings, settings.agg_group, settings.kafka_topic_raw)
+    except TapelineError as error:
+        levels.append(ServiceLevel("broker and registry", "answer", str(error), False))
+    else:
+        levels += [
+            _latency_level("publish p95 (bin closed -> ticks.raw)", publish, settings.sla_publish_ms),
+            _latency_level("bar p95 (bar end -> ticks.agg.1s)", bars, settings.sla_bar_ms),
+            _engine_level(publish, bars),
+        ]
     return Status(
         at_ms=now_ms(),
         parts=parts,
-        lag=consumer_lag(settings, settings.agg_group, settings.kafka_topic_raw),
+        lag=lag,
         publish_latency=publish,
         bar_latency=bars,
         dead_letters=dict(sorted(reasons.items())),
-        service_levels=[
-            _latency_level("publish p95 (bin closed -> ticks.raw)", publish, settings.sla_publish_ms),
-            _latency_level("bar p95 (bar end -> ticks.agg.1s)", bars, settings.sla_bar_ms),
-            _parts_level(parts),
-        ],
+        service_levels=levels,
     )
+
+
+def _engine_level(publish: Latency, bars: Latency) -> ServiceLevel:
+    """Bins that have come for some seconds must lead to bars, whatever the engine says of itself."""
+    name, limit = "engine (bins lead to bars)", f"within {ENGINE_GRACE_S} s"
+    if publish.oldest_ms is None or now_ms() - publish.oldest_ms < ENGINE_GRACE_S * 1000:
+        return ServiceLevel(name, limit, "no bins", None)
+    return ServiceLevel(name, limit, f"{bars.appended:,} bars in {WINDOW_S} s", bars.appended > 0)
 
 
 def _latency_level(name: str, latency: Latency, limit_ms: int) -> ServiceLevel:

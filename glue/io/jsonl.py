@@ -54,7 +54,6 @@ class JsonlSink:
     """Bins and watermark records in one file, dead letters in another; both finished together."""
 
     partitions = 1
-    is_resumable = False
 
     def __init__(self, bins_path: Path, dlt_path: Path) -> None:
         self._bins = LineFile(bins_path)

@@ -6,12 +6,18 @@ from typing import Any
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from glue.errors import SettingsError, TapelineError
+from glue.errors import SettingsError, TapelineError, TransientError
 from glue.settings import Settings
 
 REQUEST_TIMEOUT_S = 10.0
-STILL_STARTING = {"NOT_COORDINATOR", "COORDINATOR_NOT_AVAILABLE", "COORDINATOR_LOAD_IN_PROGRESS"}
-"""What a broker answers about groups until it has made its topic of offsets."""
+SESSION_TIMEOUT_S = 10.0
+"""How long a group counts a killed member as one of its own."""
+MAY_PASS = {
+    "NOT_COORDINATOR",  # these three until a new broker has made its topic of offsets
+    "COORDINATOR_NOT_AVAILABLE",
+    "COORDINATOR_LOAD_IN_PROGRESS",
+    "NON_EMPTY_GROUP",  # perhaps only a killed member
+}
 
 
 def client_config(settings: Settings, **more: Any) -> dict[str, Any]:
@@ -35,9 +41,9 @@ def admin_client(settings: Settings) -> AdminClient:
     return AdminClient(client_config(settings))
 
 
-def unreachable(settings: Settings) -> TapelineError:
+def unreachable(settings: Settings) -> TransientError:
     """Return the error that says where no broker answered, and what to do."""
-    return TapelineError(
+    return TransientError(
         f"no Kafka broker answers at KAFKA_BROKERS={settings.kafka_brokers}; start the embedded one with "
         "`python -m glue.stack up`, or set KAFKA_BROKERS"
     )
@@ -72,19 +78,20 @@ def forget_group(settings: Settings, group: str) -> None:
         TapelineError: the group has a running member.
     """
     admin = admin_client(settings)  # must live as long as its futures
-    deadline = time.monotonic() + REQUEST_TIMEOUT_S
+    deadline = time.monotonic() + SESSION_TIMEOUT_S + 2
     while True:
         try:
             admin.delete_consumer_groups([group])[group].result(REQUEST_TIMEOUT_S)
         except KafkaException as exception:
             name = kafka_error(exception).name()
-            if name == "NON_EMPTY_GROUP":
+            if name == "GROUP_ID_NOT_FOUND":
+                return
+            is_late = time.monotonic() > deadline
+            if name == "NON_EMPTY_GROUP" and is_late:
                 raise TapelineError(
                     f"group {group} is running; stop it first (python -m glue.aggregate)"
                 ) from None
-            if name == "GROUP_ID_NOT_FOUND":
-                return
-            if name not in STILL_STARTING or time.monotonic() > deadline:
+            if name not in MAY_PASS or is_late:
                 raise unreachable(settings) from None
             time.sleep(0.1)
         else:

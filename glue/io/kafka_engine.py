@@ -1,5 +1,6 @@
 """The engine's side of Kafka: bins in by consumer group, bars and offsets out in one transaction."""
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 
@@ -13,6 +14,7 @@ from glue.core.partition import partition_of
 from glue.errors import TapelineError, TransientError
 from glue.io.kafka import (
     REQUEST_TIMEOUT_S,
+    SESSION_TIMEOUT_S,
     client_config,
     kafka_error,
     partition_count,
@@ -23,6 +25,7 @@ from glue.io.transactions import FENCED, TIMEOUT_MS
 from glue.settings import Settings
 
 MAX_RECORDS = 2000
+CLOSE_TIMEOUT_S = 5.0
 log = structlog.get_logger()
 
 
@@ -58,6 +61,7 @@ class KafkaBins:
         partition_count(settings, self._topic)
         self._registry = Registry(settings)
         self._reader = AvroReader("tick_bin.avsc", self._registry)
+        self._last_error = ""
         self._on_assigned = on_assigned
         self._on_revoked = on_revoked
         self._consumer = Consumer(
@@ -67,7 +71,7 @@ class KafkaBins:
                 enable_auto_commit=False,
                 auto_offset_reset="earliest",
                 isolation_level="read_committed",
-                session_timeout_ms=10_000,
+                session_timeout_ms=int(SESSION_TIMEOUT_S * 1000),
                 heartbeat_interval_ms=1_000,
                 fetch_wait_max_ms=100,
                 error_cb=self._on_error,
@@ -77,11 +81,13 @@ class KafkaBins:
 
     def poll(self, timeout_s: float) -> list[Record]:
         """Return the records that are there, waiting for the first one at most `timeout_s`."""
-        first = self._consumer.poll(timeout_s)
-        if first is None:
-            return []
+        try:
+            first = self._consumer.poll(timeout_s)
+            rest = self._consumer.consume(MAX_RECORDS - 1, 0) if first is not None else []
+        except KafkaException as exception:  # raised by the calls in _assign
+            raise TransientError(kafka_error(exception).str()) from None
         records = []
-        for message in [first, *self._consumer.consume(MAX_RECORDS - 1, 0)]:
+        for message in [first, *rest] if first is not None else []:
             error = message.error()
             if error is not None:
                 self._on_error(error)
@@ -104,7 +110,7 @@ class KafkaBins:
 
     def close(self) -> None:
         """Leave the group."""
-        self._consumer.close()
+        within(self._consumer.close, CLOSE_TIMEOUT_S)
         self._registry.close()
 
     def _decode(self, value: bytes | None) -> TickBin | None:
@@ -132,7 +138,9 @@ class KafkaBins:
     def _on_error(self, error: KafkaError) -> None:
         if error.fatal():
             raise TapelineError(f"the broker refused the engine for good: {error.str()}")
-        log.warning("broker", error=error.str())
+        if error.name() != self._last_error:
+            log.warning("broker", error=error.str())
+            self._last_error = error.name()
 
 
 class KafkaBars:
@@ -171,8 +179,11 @@ class KafkaBars:
             self._producer.begin_transaction()
             for bar in bars:
                 self._produce(bar)
-            self._producer.send_offsets_to_transaction(
-                bins.positions(reached), bins.group_metadata(), REQUEST_TIMEOUT_S
+            positions, member = bins.positions(reached), bins.group_metadata()
+            # After a restart of the broker this call has been seen to ignore its own time-out.
+            within(
+                lambda: self._producer.send_offsets_to_transaction(positions, member, REQUEST_TIMEOUT_S),
+                REQUEST_TIMEOUT_S * 1.5,
             )
             self._producer.commit_transaction(REQUEST_TIMEOUT_S)
         except KafkaException as exception:
@@ -184,7 +195,7 @@ class KafkaBars:
                 ) from None
             if error.fatal():
                 raise TapelineError(f"the broker refused the engine for good: {error.str()}") from None
-            self._producer.abort_transaction(REQUEST_TIMEOUT_S)
+            # A new producer with the same id, which the engine makes next, aborts the transaction.
             raise TransientError(error.str()) from None
 
     def _produce(self, bar: Bar) -> None:
@@ -198,3 +209,26 @@ class KafkaBars:
                 self._producer.poll(0.1)
             else:
                 return
+
+
+def within(call: Callable[[], object], timeout_s: float) -> None:
+    """Make a call that may never return; its own exception is raised here.
+
+    Raises:
+        TransientError: it did not return in time. The thread it hangs in is left behind.
+    """
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            call()
+        except BaseException as error:  # handed over to the caller's thread
+            failures.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(timeout_s)
+    if thread.is_alive():
+        raise TransientError(f"the broker's client did not answer for {timeout_s:.0f} s")
+    if failures:
+        raise failures[0]

@@ -1,6 +1,6 @@
 """Bins, watermark records, dead letters and a checkpoint, each batch in one Kafka transaction."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import msgspec
@@ -37,7 +37,9 @@ class BaseRecord(msgspec.Struct, frozen=True, kw_only=True, tag="base"):
 class KafkaSink:
     """Publishes one feed's output; the transactional id is the feed's, so one worker at a time can."""
 
-    def __init__(self, settings: Settings, feed_id: str, dlt_path: Path) -> None:
+    def __init__(
+        self, settings: Settings, feed_id: str, dlt_path: Path, is_stopping: Callable[[], bool]
+    ) -> None:
         self._settings = settings
         self.partitions = partition_count(settings, settings.kafka_topic_raw)
         with Registry(settings) as registry:
@@ -45,7 +47,7 @@ class KafkaSink:
             self._dead_letters = _writer(registry, settings.kafka_topic_dlt, "dead_letter.avsc")
         watermarks = watermark_symbols(self.partitions)
         self._watermark_partitions = {symbol: p for p, symbol in enumerate(watermarks)}
-        self._transactions = Transactions(settings, f"tapeline-replay-{feed_id}")
+        self._transactions = Transactions(settings, f"tapeline-replay-{feed_id}", is_stopping)
         dlt_path.parent.mkdir(parents=True, exist_ok=True)
         self._dlt_file = dlt_path.open("ab")
 

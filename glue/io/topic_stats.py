@@ -37,6 +37,10 @@ class Latency(msgspec.Struct, frozen=True):
     p50_ms: int | None = None
     p95_ms: int | None = None
     p99_ms: int | None = None
+    appended: int = 0
+    """Records that were looked at, those without a latency included."""
+    oldest_ms: int | None = None
+    """Append time of the oldest of them."""
 
 
 def consumer_lag(settings: Settings, group: str, topic: str) -> list[Lag]:
@@ -59,22 +63,25 @@ def consumer_lag(settings: Settings, group: str, topic: str) -> list[Lag]:
 
 def publish_latency(settings: Settings, since_ms: int) -> Latency:
     """Bin closed (ingest_ts_ms) to appended to ticks.raw, by the broker's append time."""
-    records = _appended(settings, settings.kafka_topic_raw, "tick_bin.avsc", since_ms)
-    return percentiles(
-        append_ms - record["ingest_ts_ms"]
-        for append_ms, record in records
-        if record["ingest_ts_ms"] is not None and not is_watermark(record["symbol"])
-    )
+    records = [
+        (append_ms, record)
+        for append_ms, record in _appended(settings, settings.kafka_topic_raw, "tick_bin.avsc", since_ms)
+        if not is_watermark(record["symbol"])
+    ]
+    known = (append_ms - r["ingest_ts_ms"] for append_ms, r in records if r["ingest_ts_ms"] is not None)
+    return _latency(records, known)
 
 
 def bar_latency(settings: Settings, since_ms: int) -> Latency:
     """Bar end to appended to ticks.agg.1s; bars of a historical feed have no such latency."""
     records = _appended(settings, settings.agg_output_topic, "bar_1s.avsc", since_ms)
-    return percentiles(
-        append_ms - record["end_ts_ms"]
-        for append_ms, record in records
-        if append_ms - record["end_ts_ms"] < HISTORICAL_MS
-    )
+    latencies = (append_ms - record["end_ts_ms"] for append_ms, record in records)
+    return _latency(records, (ms for ms in latencies if ms < HISTORICAL_MS))
+
+
+def _latency(records: list[tuple[int, dict[str, Any]]], latencies: Iterable[int]) -> Latency:
+    oldest_ms = min((append_ms for append_ms, _ in records), default=None)
+    return msgspec.structs.replace(percentiles(latencies), appended=len(records), oldest_ms=oldest_ms)
 
 
 def dead_letters(settings: Settings, since_ms: int) -> Counter[str]:

@@ -6,6 +6,7 @@ it. Their order is kept: a turn begins when the other's commit was answered.
 """
 
 import time
+from collections.abc import Callable
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -17,7 +18,8 @@ from glue.settings import Settings
 TIMEOUT_MS = 15_000
 """The broker gives up a transaction that its producer left open for so long; readers wait until then."""
 TURNS = 2
-MAX_TRIES = 5
+TRY_TIMEOUT_S = 5.0
+RETRY_S = 0.5
 FENCED = {"_FENCED", "PRODUCER_FENCED", "INVALID_PRODUCER_EPOCH"}
 NO_ANSWER = {"_TIMED_OUT", "_TRANSPORT", "_ALL_BROKERS_DOWN"}
 log = structlog.get_logger()
@@ -26,7 +28,10 @@ log = structlog.get_logger()
 class Transactions:
     """Sends records in transactions under a fixed id: the newest process with the id fences all others."""
 
-    def __init__(self, settings: Settings, transactional_id: str) -> None:
+    def __init__(self, settings: Settings, transactional_id: str, is_stopping: Callable[[], bool]) -> None:
+        self._settings = settings
+        self._is_stopping = is_stopping
+        self._must_abort = False
         self._batch: list[tuple[str, str, bytes, int]] = []
         self._is_open = False
         self._turn = 0
@@ -60,22 +65,38 @@ class Transactions:
         """Send a record in the open transaction, opening one where there is none."""
         record = (topic, key, value, partition)
         self._batch.append(record)
-        if not self._is_open:
-            self._producer.begin_transaction()
-            self._is_open = True
-        self._produce(record)
+        if self._must_abort:  # the whole batch is sent again at the commit
+            return
+        try:
+            self._open()
+            self._produce(record)
+        except KafkaException as exception:
+            self._refuse_if_final(kafka_error(exception))
+            self._must_abort = True
 
     def commit(self) -> None:
-        """Commit what was sent; a transaction that fails is tried again whole.
+        """Commit what was sent; a transaction that fails is sent again whole until KAFKA_GIVE_UP_MS.
 
         Raises:
-            TapelineError: another process took over the id, or the broker refuses for good.
+            TapelineError: another process took over the id, the broker refuses for good or stays away, or
+                the process is to stop meanwhile. What was not committed is done again by the next run.
         """
-        for tries_left in reversed(range(MAX_TRIES)):
+        began = time.monotonic()
+        while True:
             try:
-                self._producer.commit_transaction(REQUEST_TIMEOUT_S)
+                self._try_commit()
             except KafkaException as exception:
-                self._recover(kafka_error(exception), tries_left)
+                error = kafka_error(exception)
+                self._refuse_if_final(error)
+                self._must_abort = self._must_abort or error.txn_requires_abort()
+                waited_s = time.monotonic() - began
+                if self._is_stopping() or waited_s * 1000 > self._settings.kafka_give_up_ms:
+                    raise TapelineError(
+                        f"no transaction could be committed for {waited_s:.0f} s ({error.str()}); the next "
+                        "run goes on from the last one (KAFKA_GIVE_UP_MS is how long the worker waits)"
+                    ) from None
+                log.warning("transaction failed, trying again", error=error.str(), waited_s=round(waited_s))
+                time.sleep(RETRY_S)
             else:
                 self._batch.clear()
                 self._is_open = False
@@ -105,17 +126,25 @@ class Transactions:
             else:
                 return
 
-    def _recover(self, error: KafkaError, tries_left: int) -> None:
-        """Make ready for the next try of the same transaction, or raise."""
-        if error.fatal() or not tries_left:
-            self._is_open = False
-            if error.name() in FENCED:
-                raise TapelineError("another worker has taken over this feed; this one stops")
-            raise TapelineError(f"the broker refused a transaction for good: {error.str()}")
-        log.warning("transaction failed, trying again", error=error.str(), tries_left=tries_left)
-        if error.txn_requires_abort():
-            self._producer.abort_transaction(REQUEST_TIMEOUT_S)
-            time.sleep(0.2)
+    def _open(self) -> None:
+        if not self._is_open:
             self._producer.begin_transaction()
+            self._is_open = True
+
+    def _try_commit(self) -> None:
+        if self._must_abort:
+            self._producer.abort_transaction(TRY_TIMEOUT_S)
+            self._must_abort = self._is_open = False
+        if not self._is_open:
+            self._open()
             for record in self._batch:
                 self._produce(record)
+        self._producer.commit_transaction(TRY_TIMEOUT_S)
+
+    def _refuse_if_final(self, error: KafkaError) -> None:
+        if error.name() in FENCED:
+            self._is_open = False
+            raise TapelineError("another worker has taken over this feed; this one stops")
+        if error.fatal():
+            self._is_open = False
+            raise TapelineError(f"the broker refused a transaction for good: {error.str()}")

@@ -16,7 +16,7 @@ from glue.settings import Settings
 ROWS = 12
 """Symbols in the table, the most recently traded ones."""
 RECENT_BARS = 500
-LEFT, RIGHT = ("symbol", "bar UTC"), ("open", "high", "low", "close", "vwap", "volume", "ticks", "latency")
+LEFT, RIGHT = ("symbol", "bar UTC"), ("open", "high", "low", "close", "volume", "ticks", "latency")
 
 
 class Board:
@@ -46,29 +46,23 @@ class Board:
 
     def render(self) -> RenderableType:
         """Return the table and the line below it."""
-        table = Table(title="newest bar of each symbol", title_justify="left", box=None, pad_edge=False)
-        for name in (
-            "symbol",
-            "bar UTC",
-            "open",
-            "high",
-            "low",
-            "close",
-            "vwap",
-            "volume",
-            "ticks",
-            "latency",
-        ):
-            table.add_column(name, justify="left" if name in ("symbol", "bar UTC") else "right", min_width=8)
+        table = Table(
+            title="newest bar of each symbol",
+            title_justify="left",
+            box=None,
+            pad_edge=False,
+            padding=(0, 1, 0, 0),
+        )
+        for name in LEFT + RIGHT:
+            table.add_column(name, justify="left" if name in LEFT else "right", no_wrap=True)
         for symbol in sorted(list(self._newest)[-ROWS:]):
             bar, latency_ms = self._newest[symbol]
             at = datetime.fromtimestamp(bar["start_ts_ms"] / 1000, UTC)
-            prices = (f"{bar[name]:.2f}" for name in ("open", "high", "low", "close", "vwap"))
+            prices = (_price(bar[name]) for name in ("open", "high", "low", "close"))
             latency = f"{latency_ms} ms" if latency_ms < HISTORICAL_MS else "n/a"
             table.title = f"newest bar of each symbol, {at:%Y-%m-%d}"
-            table.add_row(
-                symbol, f"{at:%H:%M:%S}", *prices, f"{bar['volume']:.6g}", str(bar["trade_count"]), latency
-            )
+            volume, ticks = f"{bar['volume']:.6g}", str(bar["trade_count"])
+            table.add_row(symbol, f"{at:%H:%M:%S}", *prices, volume, ticks, latency)
         return Group(table, Text(self.summary(), style="bold"))
 
     def summary(self) -> str:
@@ -90,3 +84,7 @@ class Board:
         """Let go of the broker."""
         self._bars.close()
         self._letters.close()
+
+
+def _price(value: float) -> str:
+    return f"{value:.2f}" if value >= 1 else f"{value:.6g}"

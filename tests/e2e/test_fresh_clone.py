@@ -39,13 +39,13 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def make(clone: Path, *arguments: str) -> tuple[int, str]:
-    """Run make in a terminal of 100 columns, as a user does; return exit code and screen text."""
+    """Run make in a terminal of 80 columns, as a user does; return exit code and screen text."""
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(clone)
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("KAFKA", "REPLAY", "STACK"))}
         os.execvpe(
-            "make", ["make", *arguments], inherited | {"TERM": "xterm", "COLUMNS": "100", "LINES": "40"}
+            "make", ["make", *arguments], inherited | {"TERM": "xterm", "COLUMNS": "80", "LINES": "24"}
         )
     output = b""
     deadline = time.monotonic() + DEADLINE_S
@@ -93,6 +93,7 @@ def test_the_demo_shows_bars_ends_by_itself_and_leaves_nothing(clone: Path) -> N
     assert "newest bar of each symbol" in screen
     assert re.search(r"NVDA +\d\d:\d\d:\d\d +\d+\.\d\d", screen)
     assert re.search(r"[1-9][\d,]* ticks in [1-9][\d,]* bars \| bar end -> Kafka p50 \d+ ms", screen)
+    assert re.search(r"NVDA .* \d+ +\d+ ms", screen)
     assert "dead letters: none" in screen
     assert "Traceback" not in screen
     assert_nothing_is_left(clone)

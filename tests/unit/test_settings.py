@@ -60,6 +60,7 @@ def test_the_command_line_wins_over_everything(monkeypatch: pytest.MonkeyPatch) 
         ("REPLAY_SYMBOL_SKEW_MS", "600", "REPLAY_SYMBOL_SKEW_MS must be at most REPLAY_MAX_LATE_MS"),
         ("REPLAY_SPEED", "nan", "REPLAY_SPEED"),
         ("LOG_LEVEL", "loud", "LOG_LEVEL"),
+        ("MOCK_API_URL", "nonsense", "MOCK_API_URL: expected a URL"),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(
