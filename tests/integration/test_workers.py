@@ -33,6 +33,12 @@ def line(symbol: str, event_ts: float) -> bytes:
     return json.dumps({"symbol": symbol, "px": 10.0, "sz": 1, "event_ts": event_ts}).encode() + b"\n"
 
 
+def kill_broker(stack: RunningStack) -> None:
+    """End the broker as a crash does, and wait until it is gone."""
+    stack.stack.kill("kafka")
+    until(lambda: {p.state for p in stack.stack.status() if p.name == "kafka"} == {"died"}, "the crash")
+
+
 def scrape(command: Command, cwd: Path, name: str) -> str:
     [presence] = (json.loads(p.read_text()) for p in (cwd / ".tapeline" / "run").glob(f"{name}-*.json"))
     assert presence["pid"] == command.pid
@@ -160,7 +166,7 @@ def test_worker_and_engine_outlive_a_restart_of_the_broker(stack: RunningStack, 
         running("-m", "glue.replay", "--url", url, cwd=tmp_path, env=env) as worker,
     ):
         until(lambda: len(bars_on_topic(settings)) > 20, "bars")
-        stack.stack.kill("kafka")
+        kill_broker(stack)
         stack.stack.up()
         assert worker.wait() == 0, worker.output
         run_offline(tmp_path, url)
@@ -179,7 +185,7 @@ def test_a_worker_without_its_broker_stops_when_told_to(stack: RunningStack, tmp
         running("-m", "glue.replay", "--url", url, cwd=tmp_path, env=env_of(settings)) as worker,
     ):
         until(lambda: bins_on_topic(settings), "a bin")
-        stack.stack.kill("kafka")
+        kill_broker(stack)
         try:
             worker.wait_for("trying again")
             assert worker.stop() == 1
