@@ -3,7 +3,7 @@
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
@@ -39,8 +39,9 @@ class TextReporter(Reporter):
         if self._console.is_terminal:
             self._console.print(text, markup=False, highlight=False, soft_wrap=True)
         else:
-            sys.stdout.write(f"{text}\n")
-            sys.stdout.flush()
+            with suppress(BrokenPipeError):  # `… up | head`: the reader is gone, the work goes on
+                sys.stdout.write(f"{text}\n")
+                sys.stdout.flush()
 
     @contextmanager
     def download(self, count: int, size: int) -> Iterator[Callable[[int], None]]:
