@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from glue.core.bars import Bar
 from glue.core.bins import TickBin
@@ -18,10 +18,9 @@ from glue.io.kafka import (
     client_config,
     kafka_error,
     partition_count,
-    unreachable,
 )
 from glue.io.registry import AvroReader, AvroWriter, BadRecord, Registry
-from glue.io.transactions import FENCED, TIMEOUT_MS
+from glue.io.transactions import FENCED, produce, transactional_producer
 from glue.settings import Settings
 
 MAX_RECORDS = 2000
@@ -153,19 +152,7 @@ class KafkaBars:
         with Registry(settings) as registry:
             schema_id = registry.register(f"{self._topic}-value", "bar_1s.avsc")
         self._writer = AvroWriter("bar_1s.avsc", schema_id)
-        self._producer = Producer(
-            client_config(
-                settings,
-                transactional_id=f"{settings.agg_group}-{instance}",
-                transaction_timeout_ms=TIMEOUT_MS,
-                linger_ms=0,
-                compression_type="lz4",
-            )
-        )
-        try:
-            self._producer.init_transactions(REQUEST_TIMEOUT_S * 3)
-        except KafkaException as exception:
-            raise TapelineError(f"{unreachable(settings)} ({kafka_error(exception).str()})") from None
+        self._producer = transactional_producer(settings, f"{settings.agg_group}-{instance}")
 
     def commit(self, bars: Sequence[Bar], bins: KafkaBins, reached: dict[int, Reached]) -> None:
         """Publish bars and commit what was reached in one transaction.
@@ -201,14 +188,7 @@ class KafkaBars:
     def _produce(self, bar: Bar) -> None:
         # The symbol chooses the partition, so that a symbol's bars stay in order.
         partition = partition_of(bar.symbol, self._partitions)
-        value = self._writer.encode(bar)
-        while True:
-            try:
-                self._producer.produce(self._topic, value, bar.bar_id, partition)
-            except BufferError:
-                self._producer.poll(0.1)
-            else:
-                return
+        produce(self._producer, self._topic, bar.bar_id, self._writer.encode(bar), partition)
 
 
 def within(call: Callable[[], object], timeout_s: float) -> None:

@@ -15,10 +15,9 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # documented,
 )
 
 from glue.errors import TapelineError
-from glue.io.kafka import admin_client, kafka_error, unreachable
+from glue.io.kafka import REQUEST_TIMEOUT_S, admin_client, kafka_error, unreachable
 from glue.settings import Settings
 
-REQUEST_TIMEOUT_S = 10.0
 SETTLE_TIMEOUT_S = 30.0
 """How long a topic may take to vanish after its deletion, or to get its leaders after its creation."""
 POLL_S = 0.05

@@ -36,25 +36,8 @@ class Transactions:
         self._is_open = False
         self._turn = 0
         self._producers = [
-            Producer(
-                client_config(
-                    settings,
-                    transactional_id=f"{transactional_id}-{turn}",
-                    transaction_timeout_ms=TIMEOUT_MS,
-                    linger_ms=0,
-                    compression_type="lz4",
-                )
-            )
-            for turn in range(TURNS)
+            transactional_producer(settings, f"{transactional_id}-{turn}") for turn in range(TURNS)
         ]
-        for producer in self._producers:
-            try:
-                producer.init_transactions(REQUEST_TIMEOUT_S * 3)
-            except KafkaException as exception:
-                error = kafka_error(exception)
-                if error.name() in NO_ANSWER:
-                    raise unreachable(settings) from None
-                raise TapelineError(f"cannot start transactions: {error.str()}") from None
 
     @property
     def is_empty(self) -> bool:
@@ -69,7 +52,7 @@ class Transactions:
             return
         try:
             self._open()
-            self._produce(record)
+            produce(self._producer, *record)
         except KafkaException as exception:
             self._refuse_if_final(kafka_error(exception))
             self._must_abort = True
@@ -116,16 +99,6 @@ class Transactions:
     def _producer(self) -> Producer:
         return self._producers[self._turn]
 
-    def _produce(self, record: tuple[str, str, bytes, int]) -> None:
-        topic, key, value, partition = record
-        while True:
-            try:
-                self._producer.produce(topic, value, key, partition)
-            except BufferError:  # the client's queue is full: wait for deliveries
-                self._producer.poll(0.1)
-            else:
-                return
-
     def _open(self) -> None:
         if not self._is_open:
             self._producer.begin_transaction()
@@ -138,7 +111,7 @@ class Transactions:
         if not self._is_open:
             self._open()
             for record in self._batch:
-                self._produce(record)
+                produce(self._producer, *record)
         self._producer.commit_transaction(TRY_TIMEOUT_S)
 
     def _refuse_if_final(self, error: KafkaError) -> None:
@@ -148,3 +121,39 @@ class Transactions:
         if error.fatal():
             self._is_open = False
             raise TapelineError(f"the broker refused a transaction for good: {error.str()}")
+
+
+def transactional_producer(settings: Settings, transactional_id: str) -> Producer:
+    """Return a producer that has taken over the id: what an older one with it left open is aborted.
+
+    Raises:
+        TapelineError: no broker answers, or it refuses.
+    """
+    producer = Producer(
+        client_config(
+            settings,
+            transactional_id=transactional_id,
+            transaction_timeout_ms=TIMEOUT_MS,
+            linger_ms=0,
+            compression_type="lz4",
+        )
+    )
+    try:
+        producer.init_transactions(REQUEST_TIMEOUT_S * 3)
+    except KafkaException as exception:
+        error = kafka_error(exception)
+        if error.name() in NO_ANSWER:
+            raise unreachable(settings) from None
+        raise TapelineError(f"cannot start transactions: {error.str()}") from None
+    return producer
+
+
+def produce(producer: Producer, topic: str, key: str, value: bytes, partition: int) -> None:
+    """Hand a record to a producer, waiting for deliveries while the client's queue is full."""
+    while True:
+        try:
+            producer.produce(topic, value, key, partition)
+        except BufferError:
+            producer.poll(0.1)
+        else:
+            return
