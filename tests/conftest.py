@@ -1,6 +1,5 @@
 """Fixtures that all tests share: one embedded stack a session, new topics a test."""
 
-import os
 import signal
 import time
 from collections.abc import Iterator
@@ -11,7 +10,6 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
-from pydantic import SecretStr
 
 from glue.io.topics import ensure_topics
 from glue.settings import Settings
@@ -52,12 +50,6 @@ class RunningStack:
         settings = Settings.load(**(names | here | overrides))
         ensure_topics(settings)
         return settings
-
-    def env(self, settings: Settings) -> dict[str, str]:
-        """Return the whole environment of a child command that is to run with these settings."""
-        values = {name: getattr(settings, name) for name in settings.model_fields_set}
-        plain = {k: v.get_secret_value() if isinstance(v, SecretStr) else v for k, v in values.items()}
-        return dict(os.environ) | {name.upper(): str(value) for name, value in plain.items()}
 
     def wait_for_retention_checks(self, times: int = 1) -> None:
         """Wait until the broker has dropped a record of 2010 from topics that do not stamp the append.
