@@ -9,13 +9,14 @@ from typing import Protocol
 import structlog
 
 from glue import metrics
-from glue.core.binner import NEVER, Binner, Output
+from glue.core.binner import Binner, Output
 from glue.core.dead_letters import DeadLetter
 from glue.core.introduction import Feed
 from glue.core.partition import is_watermark
 from glue.core.resume import Base
 from glue.core.ticks import Tick, decode_chunk, event_time_ms
 from glue.core.watermarks import Rules
+from glue.core.windows import NEVER
 from glue.errors import TapelineError
 from glue.io.jsonl import JsonlSink
 from glue.io.kafka_sink import Checkpoint, KafkaSink, read_checkpoints
@@ -162,7 +163,7 @@ class Intake:
 
     def _refuse_if_behind(self, data: bytes) -> None:
         """One run, one feed: older data than what these topics already hold would all be late."""
-        tick = next((line for line in decode_chunk(data)[1] if isinstance(line, Tick)), None)
+        tick = next((line for line in decode_chunk(data) if isinstance(line, Tick)), None)
         if tick is None:
             return
         self._is_first = False

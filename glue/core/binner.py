@@ -4,52 +4,46 @@ Every line is decided by the lines before it (and, on a live feed, the wall cloc
 are cut into chunks changes nothing.
 """
 
-from collections.abc import Iterable
-from typing import Literal
-
-from glue.core.bins import TickBin, watermark_record
+from glue.core.bins import TickBin
 from glue.core.dead_letters import DeadLetter, Reason, line_sha256, line_text
 from glue.core.introduction import Feed
-from glue.core.open_bins import Closing, OpenBins
-from glue.core.partition import watermark_symbols
-from glue.core.resume import Base, Mark, Places, Position, ResentLines, Snapshot, is_after
-from glue.core.ticks import BadLine, Control, Line, Tick, decode_chunk, event_time_ms, is_symbol
-from glue.core.watermarks import BAR_MS, Held, JumpGuard, Rules, Verdict
+from glue.core.partition import Shard
+from glue.core.rebuild import Rebuild
+from glue.core.resume import Base, Mark, Places, Position, ResentLines, Snapshot
+from glue.core.ticks import (
+    BadLine,
+    Control,
+    Line,
+    Tick,
+    decode_chunk,
+    event_time_ms,
+    is_symbol,
+    split_lines,
+)
+from glue.core.watermarks import Held, JumpGuard, Rules, Verdict
+from glue.core.windows import NEVER, Windows
 
 Output = TickBin | DeadLetter
-NEVER = -1_000_000
-"""Before any event time and any watermark."""
 MAX_MARKS = 1000
 
 
-class Rebuild:
-    """What guides a binner while the lines from before a restart come again."""
-
-    def __init__(self, base: Base, open_after_ms: int) -> None:
-        self.base = base
-        self.open_after_ms = open_after_ms
-        """Bins that end after this were open at the snapshot, or closed by their symbol alone."""
-        self.is_past_base = False
-
-
 class Binner:
-    """One feed's bins by the watermark rules of docs/ARCHITECTURE.md.
+    """One feed's lines, or one shard's part of them, by the rules of docs/ARCHITECTURE.md.
 
-    Invariants: W(s), M and W never go back; a bin closes as soon as its end is at or below
-    max(W(s), W) - L, so a closed bin never opens again; a watermark record comes after every bin that it
-    says is closed. `is_deterministic` leaves `ingest_ts_ms` null, so that two runs give equal output.
+    Each shard takes in all lines and puts out what belongs to its partitions; dead letters without a
+    symbol belong to shard 0. `is_deterministic` leaves `ingest_ts_ms` null, so that two runs give equal
+    output.
     """
 
-    def __init__(self, feed: Feed, rules: Rules, *, is_deterministic: bool = False) -> None:
+    def __init__(
+        self, feed: Feed, rules: Rules, shard: Shard | None = None, *, is_deterministic: bool = False
+    ) -> None:
         self.feed = feed
         self.rules = rules
+        self.shard = shard or Shard()
+        self.windows = Windows(rules, self.shard, is_live=feed.mode == "live")
         self.is_ended = False
-        self.newest_ms = NEVER
-        """M: highest event time accepted of any symbol (live: never beyond the wall clock)."""
-        self.watermark_ms = NEVER
-        """W of the feed; NEVER before the first tick or heartbeat."""
         self.line_count = 0
-        self.tick_count = 0
         self.resent_count = 0
         self._is_live = feed.mode == "live"
         self._is_deterministic = is_deterministic
@@ -57,45 +51,40 @@ class Binner:
             "late": f"more than {rules.late_ms} ms behind its symbol's newest tick",
             "closed": "its bin is already closed",
         }
-        self._symbol_watermarks: dict[str, int] = {}
-        self._open = OpenBins(rules.bin_ms)
-        self._bars_end_ms = NEVER  # end of the newest bar that a bin was opened for
-        self._second: int | None = None  # last whole second that W - L has reached
         self._guard = JumpGuard(rules.max_jump_ms)
         self._out: list[Output] = []
         self._now_ms = 0
         self._lines: list[Line] = []  # of the chunk at hand
+        self._chunk = b""
+        self._raws: list[bytes] | None = None  # its lines as bytes, once one is asked for
         self._places = Places(feed)
         self._place_before_held = Position()
         self._marks: dict[int, Mark] = {}
         self._resent: ResentLines | None = None
         self._rebuild: Rebuild | None = None  # while lines from before a restart come again
+        self._is_restored = False  # and the lines of an earlier process still come again
 
     # What goes in
 
     def process(self, chunk: bytes, now_ms: int) -> list[Output]:
         """Take in a chunk of whole lines read at `now_ms` (wall clock, ms since 1970 UTC)."""
-        raws, lines = decode_chunk(chunk)
-        self._begin(lines, now_ms)
-        for i, line in enumerate(lines):
-            if isinstance(line, Tick) and not self._is_known(line.symbol):
-                line = lines[i] = BadLine("symbol does not match [A-Za-z0-9_./:-]{1,32}", line.seq)
-            if self._resent is not None and self._is_resent(line, i, raws[i]):
-                continue
-            if self.is_ended:
-                self._invalid("line after the end of the feed", raws[i], i)
-            elif isinstance(line, Tick):
-                self._tick(line, raws[i], i)
-            elif isinstance(line, BadLine):
-                self._invalid(line.detail, raws[i], i)
-            else:
-                self._control(line, raws[i], i)
+        lines = decode_chunk(chunk)
+        self._begin(lines, now_ms, chunk)
+        take_quiet = self.windows.take_quiet
+        i, count = 0, len(lines)
+        while i < count:
+            if self._resent is None and not self.is_ended and not self._guard.is_holding:
+                i = take_quiet(lines, i)
+                if i == count:
+                    break
+            self._line(lines[i], i)
+            i += 1
         return self._finish()
 
     def refuse(self, start: bytes, sha256: str, detail: str, now_ms: int) -> list[Output]:
         """Dead-letter a line too long to be kept: its start, and the SHA-256 of all of it."""
-        self._begin([BadLine(detail)], now_ms)
-        if self._resent is None or not self._is_resent(self._lines[0], 0, start, sha256):
+        self._begin([BadLine(detail)], now_ms, start)
+        if self._resent is None or not self._is_resent(self._lines[0], 0, sha256):
             self._dead_letter("invalid", detail, start, 0, sha256=sha256)
         return self._finish()
 
@@ -105,7 +94,7 @@ class Binner:
         On a live feed no further than the wall clock: bars that a clock ahead of it opened close later.
         """
         self._begin([], now_ms)
-        self._close_everything(up_to_ms=now_ms if self._is_live else None)
+        self.windows.close_everything(up_to_ms=now_ms if self._is_live else None)
         return self._finish()
 
     def end(self, now_ms: int) -> list[Output]:
@@ -122,11 +111,10 @@ class Binner:
         if self._guard.is_holding:  # held ticks come again, as new ones
             self._guard = JumpGuard(self.rules.max_jump_ms)
             self._places.go_back(self._place_before_held)
-        if self._rebuild is not None:  # broken off while rebuilding: begin again
-            self._open = OpenBins(self.rules.bin_ms)
-            self._symbol_watermarks.clear()
+        if self._rebuild is not None:
+            self._rebuild.begin_again()
+        if self._is_restored:
             self._places = Places(self.feed, self._places.position)
-            self._rebuild.is_past_base = False
         self._resent = ResentLines(self._places.position)
 
     def restore(self, snapshot: Snapshot, base: Base) -> None:
@@ -135,25 +123,37 @@ class Binner:
         Old lines whose bin was open then build it again, all other old lines are skipped: what they led to
         was published before the snapshot.
         """
-        self.newest_ms = snapshot.newest_ms
-        self.watermark_ms = snapshot.watermark_ms
-        if snapshot.watermark_ms != NEVER:
-            self._second = (snapshot.watermark_ms - self.rules.late_ms) // BAR_MS
-        self._bars_end_ms = snapshot.bars_end_ms
+        self.windows.restore(snapshot.newest_ms, snapshot.watermark_ms, snapshot.bars_end_ms)
         self._places = Places(self.feed, snapshot.position)
         self._marks = {mark.seq: mark for mark in snapshot.marks}
         self._resent = ResentLines(snapshot.position)
-        self._rebuild = Rebuild(base, open_after_ms=snapshot.watermark_ms - self.rules.late_ms)
+        self._rebuild = Rebuild(self.windows, snapshot, base, self._marks)
+        self._is_restored = True
 
     # What it knows
+
+    @property
+    def newest_ms(self) -> int:
+        """M: highest event time accepted of any symbol."""
+        return self.windows.newest_ms
+
+    @property
+    def watermark_ms(self) -> int:
+        """W of the feed; NEVER before the first tick or heartbeat."""
+        return self.windows.watermark_ms
+
+    @property
+    def tick_count(self) -> int:
+        """Ticks taken into bins."""
+        return self.windows.tick_count
 
     def snapshot(self) -> Snapshot:
         """Return where the binner stands now; `restore` also needs the newest base before it."""
         return Snapshot(
             position=self._decided,
-            newest_ms=self.newest_ms,
-            watermark_ms=self.watermark_ms,
-            bars_end_ms=self._bars_end_ms,
+            newest_ms=self.windows.newest_ms,
+            watermark_ms=self.windows.watermark_ms,
+            bars_end_ms=self.windows.bars_end_ms,
             marks=list(self._marks.values()),
         )
 
@@ -166,7 +166,9 @@ class Binner:
         kept = sorted(may_be_open, key=lambda mark: mark.event_ms)[:MAX_MARKS]
         self._marks = {mark.seq: mark for mark in kept}
         return Base(
-            position=self._decided, resume_ms=resume_ms, symbol_watermarks=dict(self._symbol_watermarks)
+            position=self._decided,
+            resume_ms=resume_ms,
+            symbol_watermarks=self.windows.symbol_watermarks(),
         )
 
     @property
@@ -184,121 +186,131 @@ class Binner:
         """Event time from which the feed must send again so that nothing is missed; None: its start."""
         if self._rebuild is not None:
             return self._rebuild.base.resume_ms
-        if self.watermark_ms == NEVER or (self.newest_ms == NEVER and not self._is_live):
+        windows = self.windows
+        if windows.watermark_ms == NEVER or (windows.newest_ms == NEVER and not self._is_live):
             return None
-        closed_to = self.watermark_ms - self.rules.late_ms
-        if self.newest_ms != NEVER:
+        closed_to = windows.watermark_ms - self.rules.late_ms
+        if windows.newest_ms != NEVER:
             # A heartbeat or an idle close may be ahead of all ticks; lines older than it may still come.
-            closed_to = min(closed_to, self.newest_ms)
+            closed_to = min(closed_to, windows.newest_ms)
         not_closed = closed_to - closed_to % self.rules.bin_ms
-        oldest = self._open.oldest_start_ms
+        oldest = windows.open.oldest_start_ms
         return max(0, not_closed if oldest is None else min(not_closed, oldest))
 
     @property
     def open_bin_count(self) -> int:
         """Bins that still take ticks."""
-        return len(self._open)
+        return len(self.windows.open)
 
     @property
     def has_open_bars(self) -> bool:
         """Whether a bin or bar waits for the watermark to move on."""
-        return self._bars_end_ms != NEVER and self._bars_end_ms > self.watermark_ms - self.rules.late_ms
+        return self.windows.has_open_bars
 
     # Lines
 
-    def _begin(self, lines: list[Line], now_ms: int) -> None:
+    def _begin(self, lines: list[Line], now_ms: int, chunk: bytes = b"") -> None:
         self._places.begin(lines)
-        self._lines = lines
+        self._lines, self._chunk, self._raws = lines, chunk, None
         self._now_ms = now_ms
         self.line_count += len(lines)
+        self.windows.begin(now_ms, None if self._is_deterministic else now_ms)
 
     def _finish(self) -> list[Output]:
+        self._collect()
         out, self._out = self._out, []
         return out
 
-    def _is_resent(self, line: Line, i: int, raw: bytes, sha256: str | None = None) -> bool:
+    def _collect(self) -> None:
+        """Move what has closed to the output, so that a dead letter comes after it."""
+        closed = self.windows.closed
+        if closed:
+            self._out += closed
+            closed.clear()
+
+    def _raw(self, i: int) -> bytes:
+        if self._raws is None:
+            self._raws = split_lines(self._chunk)
+        return self._raws[i]
+
+    def _line(self, line: Line, i: int) -> None:
+        if isinstance(line, Tick) and not (self.windows.is_known(line.symbol) or is_symbol(line.symbol)):
+            line = self._lines[i] = BadLine("symbol does not match [A-Za-z0-9_./:-]{1,32}", line.seq)
+        if self._resent is not None and self._is_resent(line, i):
+            return
+        if self.is_ended:
+            self._dead_letter("invalid", "line after the end of the feed", self._raw(i), i)
+        elif isinstance(line, Tick):
+            self._tick(line, i)
+        elif isinstance(line, BadLine):
+            self._dead_letter("invalid", line.detail, self._raw(i), i)
+        else:
+            self._control(line, i)
+
+    def _is_resent(self, line: Line, i: int, sha256: str | None = None) -> bool:
         assert self._resent is not None  # noqa: S101
         is_resent = self._resent.is_resent(line)
         if is_resent:
             self.resent_count += 1
             self._places.skip(i)
-            if self._rebuild is not None:
-                if isinstance(line, Tick):
-                    self._take_again(line, self._rebuild)
-                elif isinstance(line, BadLine) and self._resent.has_reached:
-                    self._places.take_id(sha256 or line_sha256(raw.rstrip(b"\r")))
-        elif self._resent.is_over:
-            if self._rebuild is not None:
-                self._end_rebuild(self._rebuild)
+            if isinstance(line, Tick):
+                if self._rebuild is not None:
+                    self._rebuild.take(line)
+            elif isinstance(line, BadLine) and self._resent.has_reached and self._is_restored:
+                self._places.take_id(sha256 or line_sha256(self._raw(i).rstrip(b"\r")))
+        if self._resent.has_reached:
+            self._end_rebuild()
+        if self._resent.is_over:
             self._resent = None
+            self._is_restored = False
         return is_resent
 
-    def _take_again(self, tick: Tick, rebuild: Rebuild) -> None:
-        """Let an old tick grow W(s) as it did, and put it into its bin if that was open at the snapshot."""
-        event_ms = event_time_ms(tick.event_ts)
-        base = rebuild.base
-        if not rebuild.is_past_base and is_after(tick, base.position):
-            self._symbol_watermarks = dict(base.symbol_watermarks)
-            rebuild.is_past_base = True
-        mark = self._marks.get(tick.seq) if tick.seq is not None else None
-        reached_ms = mark.reached_ms if mark is not None else event_ms
-        if reached_ms is None or (base.resume_ms is not None and event_ms < base.resume_ms):
-            return
-        newest = self._symbol_watermarks.get(tick.symbol, NEVER)
-        lateness_ms = max(0, newest - event_ms)
-        if lateness_ms > self.rules.late_ms:  # before the base marks are not complete
-            return
-        if event_ms - event_ms % self.rules.bin_ms + self.rules.bin_ms > rebuild.open_after_ms:
-            self._put(tick, event_ms, lateness_ms)
-        if reached_ms > newest:
-            self._symbol_watermarks[tick.symbol] = reached_ms
+    def _end_rebuild(self) -> None:
+        if self._rebuild is not None:
+            self._rebuild.end()
+            self._rebuild = None
 
-    def _end_rebuild(self, rebuild: Rebuild) -> None:
-        """Drop rebuilt bins that W(s) had closed: they were published before the snapshot."""
-        if not rebuild.is_past_base:
-            self._symbol_watermarks = dict(rebuild.base.symbol_watermarks)
-        self._rebuild = None
-        watermarks, late_ms = self._symbol_watermarks, self.rules.late_ms
-        self._open.drop(lambda symbol, end_ms: end_ms <= watermarks[symbol] - late_ms)
-
-    def _control(self, line: Control, raw: bytes, i: int) -> None:
+    def _control(self, line: Control, i: int) -> None:
         if line.type == "end":
             self._end(i)
         elif line.type == "hello":
-            self._invalid("hello is not the first line", raw, i)
+            self._dead_letter("invalid", "hello is not the first line", self._raw(i), i)
         elif line.event_ts is None:
-            self._invalid("heartbeat without event_ts", raw, i)
+            self._dead_letter("invalid", "heartbeat without event_ts", self._raw(i), i)
         else:
-            event_ms = event_time_ms(line.event_ts)
-            if self._is_live:
-                self._advance(min(event_ms, self._now_ms))
-            elif self.newest_ms != NEVER and event_ms > self.rules.max_jump_ms + max(
-                self.newest_ms, self.watermark_ms
-            ):
-                self._dead_letter("future", "heartbeat jumps ahead", raw, i, event_ms=event_ms)
-            else:
-                # A held tick came before this word: the watermark waits where its bin can still take it.
-                held_ms = self._guard.oldest_held_ms
-                self._advance(event_ms if held_ms is None else min(event_ms, held_ms))
+            self._heartbeat(event_time_ms(line.event_ts), i)
 
-    def _tick(self, tick: Tick, raw: bytes, i: int) -> None:
-        event_ms = round(tick.event_ts * 1e6) // 1000
+    def _heartbeat(self, event_ms: int, i: int) -> None:
+        windows = self.windows
+        if self._is_live:
+            windows.advance(min(event_ms, self._now_ms))
+        elif windows.newest_ms != NEVER and event_ms > self.rules.max_jump_ms + max(
+            windows.newest_ms, windows.watermark_ms
+        ):
+            self._dead_letter("future", "heartbeat jumps ahead", self._raw(i), i, event_ms=event_ms)
+        else:
+            # A held tick came before this word: the watermark waits where its bin can still take it.
+            held_ms = self._guard.oldest_held_ms
+            windows.advance(event_ms if held_ms is None else min(event_ms, held_ms))
+
+    def _tick(self, tick: Tick, i: int) -> None:
+        event_ms = event_time_ms(tick.event_ts)
         if self._is_live:
             if event_ms > self._now_ms + self.rules.max_future_ms:
-                self._dead_letter("future", "ahead of the wall clock", raw, i, tick)
+                self._dead_letter("future", "ahead of the wall clock", self._raw(i), i, tick)
                 return
-        elif (
-            event_ms > self.newest_ms + self.rules.max_jump_ms
-            or self.newest_ms == NEVER
-            or self._guard.is_holding
-        ):
-            self._guarded(Held(tick, raw, event_ms), i)
-            return
-        self._take(tick, raw, i, event_ms)
+        else:
+            newest_ms = self.windows.newest_ms
+            is_jump = newest_ms == NEVER or event_ms > newest_ms + self.rules.max_jump_ms
+            if is_jump or self._guard.is_holding:
+                self._guarded(Held(tick, self._raw(i), event_ms), i)
+                return
+        self._take(tick, event_ms, i)
 
     def _guarded(self, tick: Held, i: int) -> None:
         was_holding = self._guard.is_holding
-        verdict = self._guard.take(tick, self.newest_ms if self.newest_ms != NEVER else None)
+        newest_ms = self.windows.newest_ms
+        verdict = self._guard.take(tick, newest_ms if newest_ms != NEVER else None)
         if self._guard.is_holding and (not was_holding or verdict.future or verdict.accepted):
             self._place_before_held = self._places.before(i)
         self._carry_out(verdict, i)
@@ -307,94 +319,27 @@ class Binner:
         for held in verdict.future:
             self._dead_letter("future", "jump that no other tick confirmed", held.raw, i, held.tick)
         for held in verdict.accepted:
-            self._take(held.tick, held.raw, i, held.event_ms)
+            self._take(held.tick, held.event_ms, i, held.raw)
 
-    def _take(self, tick: Tick, raw: bytes, i: int, event_ms: int) -> None:
+    def _take(self, tick: Tick, event_ms: int, i: int, raw: bytes | None = None) -> None:
         # No tick of a live feed raises a watermark beyond the wall clock.
         reached_ms = self._now_ms if self._is_live and event_ms > self._now_ms else event_ms
-        refused = self._accept(tick, event_ms, reached_ms)
+        refused = self.windows.take(tick, event_ms, reached_ms)
         if refused is not None:
-            self._dead_letter(refused, self._details[refused], raw, i, tick)
+            self._dead_letter(refused, self._details[refused], raw or self._raw(i), i, tick)
         elif reached_ms < event_ms:
             self._mark(tick, event_ms, reached_ms)
 
-    def _accept(self, tick: Tick, event_ms: int, reached_ms: int) -> Literal["late", "closed"] | None:
-        """Put a tick into its bin and raise the watermarks to `reached_ms`, or say why it is too late."""
-        rules = self.rules
-        symbol = tick.symbol
-        newest = self._symbol_watermarks.get(symbol, NEVER)
-        lateness_ms = newest - event_ms if newest > event_ms else 0
-        if lateness_ms > rules.late_ms:
-            return "late"
-        start = event_ms - event_ms % rules.bin_ms
-        if start + rules.bin_ms <= max(newest, self.watermark_ms) - rules.late_ms:
-            return "closed"
-
-        self.tick_count += 1
-        self._put(tick, event_ms, lateness_ms)
-        if reached_ms > newest:
-            self._symbol_watermarks[symbol] = reached_ms
-            if reached_ms > self.newest_ms:
-                self.newest_ms = reached_ms
-                self._advance(reached_ms - rules.skew_ms)
-            if reached_ms > self.watermark_ms:
-                # Its own newest tick is ahead of W, by at most S.
-                after_ms = max(newest, self.watermark_ms) - rules.late_ms
-                self._publish(self._open.close_symbol(symbol, after_ms, reached_ms - rules.late_ms))
-        return None
-
-    def _put(self, tick: Tick, event_ms: int, lateness_ms: int) -> None:
-        self._open.put(tick, event_ms, lateness_ms)
-        if event_ms >= self._bars_end_ms:
-            self._bars_end_ms = event_ms - event_ms % BAR_MS + BAR_MS
-
-    # Closing
-
-    def _advance(self, watermark_ms: int) -> None:
-        """Raise W, close what that closes, then tell every partition when a second is complete."""
-        if watermark_ms <= self.watermark_ms:
-            return
-        self.watermark_ms = watermark_ms
-        rules = self.rules
-        self._publish(self._open.close(watermark_ms - rules.late_ms))
-        second = (watermark_ms - rules.late_ms) // BAR_MS
-        if self._second is not None and second > self._second:
-            for symbol in watermark_symbols(rules.partitions):
-                self._out.append(watermark_record(symbol, watermark_ms, rules.bin_ms, self._ingest_ts_ms()))
-        self._second = second
-
-    def _publish(self, closing: Iterable[Closing]) -> None:
-        ingest = self._ingest_ts_ms()
-        for symbol, start, open_bin in closing:
-            self._out.append(open_bin.closed(symbol, start, self.rules.bin_ms, self.watermark_ms, ingest))
-
-    def _close_everything(self, up_to_ms: int | None = None) -> None:
-        if self._bars_end_ms != NEVER:
-            enough_ms = self._bars_end_ms + self.rules.late_ms
-            self._advance(enough_ms if up_to_ms is None else min(enough_ms, up_to_ms))
-
     def _end(self, i: int) -> None:
-        if self._rebuild is not None:
-            self._end_rebuild(self._rebuild)
-        verdict = self._guard.end(self.newest_ms if self.newest_ms != NEVER else None)
-        self._carry_out(verdict, i)
-        self._close_everything()
+        self._end_rebuild()
+        newest_ms = self.windows.newest_ms
+        self._carry_out(self._guard.end(newest_ms if newest_ms != NEVER else None), i)
+        self.windows.close_everything()
         self.is_ended = True
 
     def _mark(self, tick: Tick, event_ms: int, reached_ms: int | None) -> None:
-        if self.feed.is_numbered and tick.seq is not None:
+        if self.feed.is_numbered and tick.seq is not None and self.windows.owns(tick.symbol):
             self._marks[tick.seq] = Mark(tick.seq, event_ms, reached_ms)
-
-    def _ingest_ts_ms(self) -> int | None:
-        return None if self._is_deterministic else self._now_ms
-
-    def _is_known(self, symbol: str) -> bool:
-        return symbol in self._symbol_watermarks or is_symbol(symbol)
-
-    # Dead letters and position
-
-    def _invalid(self, detail: str, raw: bytes, i: int) -> None:
-        self._dead_letter("invalid", detail, raw, i)
 
     def _dead_letter(
         self,
@@ -407,6 +352,11 @@ class Binner:
         event_ms: int | None = None,
         sha256: str | None = None,
     ) -> None:
+        """Refuse a line: a tick, or whatever stands at index `i` of the chunk."""
+        windows = self.windows
+        if not (windows.owns(tick.symbol) if tick is not None else self.shard.index == 0):
+            return
+        self._collect()
         raw = raw.rstrip(b"\r")
         sha256 = sha256 or line_sha256(raw)
         line = tick or self._lines[i]
@@ -415,7 +365,7 @@ class Binner:
         if tick is not None:
             event_ms = event_time_ms(tick.event_ts)
             self._mark(tick, event_ms, None)
-            lateness_ms = max(0, self._symbol_watermarks.get(tick.symbol, NEVER) - event_ms)
+            lateness_ms = max(0, windows.watermark_of(tick.symbol) - event_ms)
         self._out.append(
             DeadLetter(
                 dlt_id=self._places.dead_letter_id(number, sha256, i),
@@ -424,10 +374,10 @@ class Binner:
                 symbol=tick.symbol if tick is not None else None,
                 event_ts_ms=event_ms,
                 lateness_ms=lateness_ms,
-                watermark_ms=self.watermark_ms if self.watermark_ms != NEVER else None,
+                watermark_ms=windows.watermark_ms if windows.watermark_ms != NEVER else None,
                 seq=line.seq,
                 line=line_text(raw),
                 line_sha256=sha256,
-                ingest_ts_ms=self._ingest_ts_ms(),
+                ingest_ts_ms=None if self._is_deterministic else self._now_ms,
             )
         )

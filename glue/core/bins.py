@@ -2,7 +2,7 @@
 
 import msgspec
 
-from glue.core.ticks import Tick
+from glue.core.ticks import Tick, event_time_ms
 
 SOURCE = "replay"
 
@@ -61,8 +61,8 @@ class OpenBin:
     """A bin that still takes ticks. Open and close go by (event time, seq or arrival)."""
 
     __slots__ = (
-        "api_send_ts_ms", "close", "count", "first", "high", "last", "low", "max_lateness_ms",
-        "notional", "open", "source_event_ts_ms", "volume",
+        "api_send_ts_ms", "close", "count", "first", "high", "last_order", "last_ts", "low",
+        "max_lateness_ms", "notional", "open", "source_event_ts_ms", "volume",
     )  # fmt: skip
 
     def __init__(self, tick: Tick, event_ms: int, order: int, lateness_ms: int) -> None:
@@ -72,12 +72,14 @@ class OpenBin:
         self.notional = px * tick.sz
         self.count = 1
         self.max_lateness_ms = lateness_ms
-        self.first = self.last = (event_ms, order)
+        self.first = (event_ms, order)
+        self.last_ts = tick.event_ts
+        self.last_order = order
         self.api_send_ts_ms = tick.api_send_ts_ms
         self.source_event_ts_ms = tick.source_event_ts_ms
 
     def add(self, tick: Tick, event_ms: int, order: int, lateness_ms: int) -> None:
-        """Take one more tick."""
+        """Take one more tick, in any order."""
         px = tick.px
         if px > self.high:
             self.high = px
@@ -89,12 +91,17 @@ class OpenBin:
         if lateness_ms > self.max_lateness_ms:
             self.max_lateness_ms = lateness_ms
         place = (event_ms, order)
-        if place >= self.last:
-            self.last = place
+        if place >= (event_time_ms(self.last_ts), self.last_order):
+            self.last_ts = tick.event_ts
+            self.last_order = order
             self.close = px
         elif place < self.first:
             self.first = place
             self.open = px
+        self.note_times(tick)
+
+    def note_times(self, tick: Tick) -> None:
+        """Keep the earliest of the times that a tick carries."""
         self.api_send_ts_ms = earliest(self.api_send_ts_ms, tick.api_send_ts_ms)
         self.source_event_ts_ms = earliest(self.source_event_ts_ms, tick.source_event_ts_ms)
 

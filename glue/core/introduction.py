@@ -45,7 +45,7 @@ class Introduction:
     def hear_lines(self, data: bytes, now_ms: int) -> Feed | None:
         """Keep whole lines; return the feed once one of them tells, or too many did not."""
         self.kept += data
-        for line in decode_chunk(data)[1]:
+        for line in decode_chunk(data):
             if not isinstance(line, BadLine) and line.event_ts is not None:
                 is_live = abs(event_time_ms(line.event_ts) - now_ms) <= LIVE_WITHIN_MS
                 return self.decide(is_live=is_live)

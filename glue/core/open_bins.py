@@ -21,7 +21,8 @@ class OpenBins:
         self._bin_ms = bin_ms
         self._by_start: dict[int, dict[str, OpenBin]] = {}
         self._starts: list[int] = []  # a heap
-        self._arrivals = 0
+        self.arrivals = 0
+        """Ticks put in so far: the order of those that carry no number."""
 
     def __len__(self) -> int:
         return sum(map(len, self._by_start.values()))
@@ -31,10 +32,10 @@ class OpenBins:
         """Start of the oldest bin, None when there is none."""
         return min(self._by_start, default=None)
 
-    def put(self, tick: Tick, event_ms: int, lateness_ms: int) -> None:
-        """Put a tick into its bin, which is opened if there is none."""
-        self._arrivals += 1
-        order = self._arrivals if tick.seq is None else tick.seq
+    def put(self, tick: Tick, event_ms: int, lateness_ms: int) -> OpenBin:
+        """Put a tick into its bin, which is opened if there is none, and return it."""
+        self.arrivals += 1
+        order = self.arrivals if tick.seq is None else tick.seq
         start = event_ms - event_ms % self._bin_ms
         bins = self._by_start.get(start)
         if bins is None:
@@ -42,9 +43,10 @@ class OpenBins:
             heappush(self._starts, start)
         open_bin = bins.get(tick.symbol)
         if open_bin is None:
-            bins[tick.symbol] = OpenBin(tick, event_ms, order, lateness_ms)
+            open_bin = bins[tick.symbol] = OpenBin(tick, event_ms, order, lateness_ms)
         else:
             open_bin.add(tick, event_ms, order, lateness_ms)
+        return open_bin
 
     def close(self, up_to_ms: int) -> Iterator[Closing]:
         """Take out all bins that end at or before a time, in start order."""

@@ -2,6 +2,8 @@
 
 from functools import lru_cache
 
+import msgspec
+
 WATERMARK_PREFIX = "~wm"
 """Reserved: no feed symbol can start with a tilde."""
 
@@ -44,3 +46,17 @@ def watermark_symbols(partitions: int) -> tuple[str, ...]:
 def is_watermark(symbol: str) -> bool:
     """Tell a watermark record's symbol from an instrument's."""
     return symbol.startswith(WATERMARK_PREFIX)
+
+
+class Shard(msgspec.Struct, frozen=True):
+    """Worker i of n: it owns the partitions p with p mod n = i, so that one worker writes a partition."""
+
+    index: int = 0
+    count: int = 1
+
+    def owns(self, partition: int) -> bool:
+        """Tell whether this shard publishes to a partition."""
+        return partition % self.count == self.index
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.count}"

@@ -110,21 +110,22 @@ def _readable_seq(raw: bytes) -> int | None:
         return None
 
 
-def decode_chunk(chunk: bytes) -> tuple[list[bytes], list[Line]]:
-    """Split a chunk of whole lines and decode them; blank lines are dropped.
+def split_lines(chunk: bytes) -> list[bytes]:
+    """Split a chunk of whole lines, without their line feeds; blank lines are dropped."""
+    return [line for line in chunk.split(b"\n") if line and not line.isspace()]
 
-    Returns:
-        The raw lines without their line feeds, and as many decoded ones.
-    """
-    raws = [line for line in chunk.split(b"\n") if line and not line.isspace()]
+
+def decode_chunk(chunk: bytes) -> list[Line]:
+    """Decode the lines of a chunk: as many, in the same order, as `split_lines` returns."""
     # One "{" a line, each at a line's start: then value i is line i, and one call decodes them all.
     # Without this, a value over two lines beside two values on one line would shift lines unseen.
-    if chunk.count(b"{") == len(raws) == chunk.count(b"\n{") + chunk.startswith(b"{") and chunk.isascii():
+    count = chunk.count(b"\n") + (not chunk.endswith(b"\n"))
+    if chunk.count(b"{") == count == chunk.count(b"\n{") + chunk.startswith(b"{") and chunk.isascii():
         try:
-            return raws, cast("list[Line]", _tick_decoder.decode_lines(chunk))
+            return cast("list[Line]", _tick_decoder.decode_lines(chunk))
         except (msgspec.MsgspecError, RecursionError):
             pass  # some line is no tick: look at each
-    return raws, [decode_line(raw) for raw in raws]
+    return [decode_line(raw) for raw in split_lines(chunk)]
 
 
 def is_symbol(symbol: str) -> bool:

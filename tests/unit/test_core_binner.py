@@ -84,9 +84,9 @@ def test_watermarks_never_go_back(binner):
 
 def test_a_dead_letter_moves_no_watermark(binner):
     run(binner, heartbeat_line(T + 2000))
-    before = (binner.newest_ms, binner.watermark_ms, dict(binner._symbol_watermarks))
+    before = (binner.newest_ms, binner.watermark_ms, binner.windows.symbol_watermarks())
     assert reasons(run(binner, tick_line("A", T + 1489))) == ["closed"]
-    assert (binner.newest_ms, binner.watermark_ms, dict(binner._symbol_watermarks)) == before
+    assert (binner.newest_ms, binner.watermark_ms, binner.windows.symbol_watermarks()) == before
 
 
 def test_the_watermark_is_s_behind_the_newest_tick_of_any_symbol(binner):
@@ -241,7 +241,7 @@ def test_a_clock_further_ahead_is_future(binner):
 
 def test_no_tick_raises_a_watermark_beyond_the_wall_clock(binner):
     run(binner, tick_line("A", T + 4000), now_ms=T)
-    assert (binner.newest_ms, binner.watermark_ms, binner._symbol_watermarks["A"]) == (T, T - 20, T)
+    assert (binner.newest_ms, binner.watermark_ms, binner.windows.watermark_of("A")) == (T, T - 20, T)
 
 
 def test_a_clock_ahead_makes_neither_itself_nor_others_late(binner):

@@ -8,8 +8,9 @@ from feed_lines import MUCH_LATER, T, make_binner, tick_line
 
 from glue.core import binner as binner_module
 from glue.core import bins as bins_module
+from glue.core import open_bins, windows
 
-CORE_FILES = {binner_module.__file__, bins_module.__file__}
+CORE_FILES = {module.__file__ for module in (binner_module, bins_module, open_bins, windows)}
 
 
 def lines_run_per_tick(symbols: int, ticks: int = 4000, step_ms: int = 1) -> float:
@@ -58,7 +59,7 @@ def test_a_symbol_far_behind_looks_up_few_bins():
             looked_up += 1
             return super().get(*args)
 
-    binner._open._by_start = Counting()
+    binner.windows.open._by_start = Counting()
     binner.process(tick_line("A", T) + b"\n", MUCH_LATER)
     for i in range(1, 400):
         looked_up = 0

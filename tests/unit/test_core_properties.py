@@ -127,7 +127,7 @@ def test_a_tick_is_taken_exactly_if_within_l_of_its_symbol_and_its_bin_ends_afte
         return
     rules = case.rules
     symbol = data.draw(st.sampled_from(MANY_SYMBOLS))
-    own, watermark = binner._symbol_watermarks.get(symbol), binner.watermark_ms
+    own, watermark = binner.windows.symbol_watermarks().get(symbol), binner.watermark_ms
     if watermark == NEVER:
         return
     edges = [watermark - rules.late_ms] + ([own - rules.late_ms] if own is not None else [])
@@ -204,9 +204,9 @@ def test_watermarks_never_go_back_and_no_live_tick_or_word_raises_them_beyond_th
         latest_now = max(latest_now, now_ms)
         assert binner.newest_ms >= newest
         assert binner.watermark_ms >= watermark
-        for symbol, reached in binner._symbol_watermarks.items():
+        for symbol, reached in binner.windows.symbol_watermarks().items():
             assert of_symbol.get(symbol, reached) <= reached <= binner.newest_ms
-        newest, watermark, of_symbol = binner.newest_ms, binner.watermark_ms, dict(binner._symbol_watermarks)
+        newest, watermark, of_symbol = binner.newest_ms, binner.watermark_ms, binner.windows.symbol_watermarks()
         if case.is_live and not binner.is_ended:
             assert max(newest, watermark) <= latest_now
 

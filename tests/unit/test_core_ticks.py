@@ -18,6 +18,7 @@ from glue.core.ticks import (
     decode_line,
     event_time_ms,
     is_symbol,
+    split_lines,
 )
 
 GOOD = b'{"symbol":"A","px":1.5,"sz":2,"event_ts":1600000000.25}'
@@ -56,7 +57,8 @@ def test_a_bad_line_is_a_value_with_a_reason_and_no_exception(name):
 
 @pytest.mark.parametrize("name", sorted(BAD_LINES))
 def test_a_bad_line_costs_neither_neighbour(name):
-    raws, lines = decode_chunk(GOOD + b"\n" + BAD_LINES[name] + b"\n" + GOOD + b"\n")
+    chunk = GOOD + b"\n" + BAD_LINES[name] + b"\n" + GOOD + b"\n"
+    raws, lines = split_lines(chunk), decode_chunk(chunk)
     assert raws == [GOOD, BAD_LINES[name], GOOD]
     assert [type(line) for line in lines] == [Tick, BadLine, Tick]
 
@@ -114,14 +116,16 @@ def test_a_symbol_has_1_to_32_plain_characters():
 
 
 def test_blank_lines_are_dropped_and_carriage_returns_are_blanks():
-    raws, lines = decode_chunk(b"\n" + GOOD + b"\r\n \t\r\n\r\n" + GOOD + b"\n\n")
+    chunk = b"\n" + GOOD + b"\r\n \t\r\n\r\n" + GOOD + b"\n\n"
+    raws, lines = split_lines(chunk), decode_chunk(chunk)
     assert len(raws) == 2
     assert lines == [decode_line(GOOD)] * 2
-    assert decode_chunk(b"\n") == decode_chunk(b"") == ([], [])
+    assert decode_chunk(b"\n") == decode_chunk(b"") == []
 
 
 def test_a_value_over_two_lines_is_two_bad_lines():
-    raws, lines = decode_chunk(b'{"symbol":"A","px":1.5,\n"sz":2,"event_ts":1600000000.25}\n')
+    chunk = b'{"symbol":"A","px":1.5,\n"sz":2,"event_ts":1600000000.25}\n'
+    raws, lines = split_lines(chunk), decode_chunk(chunk)
     assert len(raws) == 2
     assert [type(line) for line in lines] == [BadLine, BadLine]
 
@@ -129,14 +133,16 @@ def test_a_value_over_two_lines_is_two_bad_lines():
 def test_two_values_on_a_line_beside_a_value_over_two_lines_shift_nothing():
     cut = GOOD.index(b'"sz"')  # as many braces as lines, and all of it well-formed JSON
     half, rest = GOOD[:cut], GOOD[cut:]
-    raws, lines = decode_chunk(b"\n".join([GOOD + GOOD, half, rest, GOOD]) + b"\n")
+    chunk = b"\n".join([GOOD + GOOD, half, rest, GOOD]) + b"\n"
+    raws, lines = split_lines(chunk), decode_chunk(chunk)
     assert raws == [GOOD + GOOD, half, rest, GOOD]
     assert [type(line) for line in lines] == [BadLine, BadLine, BadLine, Tick]
 
 
 def test_a_string_does_not_run_over_a_line_feed():
     first, second = b'{"symbol":"A","px":1.5,"sz":2,"event_ts":1,"note":"x', b'{ "}'
-    raws, lines = decode_chunk(first + b"\n" + second + b"\n")
+    chunk = first + b"\n" + second + b"\n"
+    raws, lines = split_lines(chunk), decode_chunk(chunk)
     assert raws == [first, second]
     assert [type(line) for line in lines] == [BadLine, BadLine]
 
@@ -150,6 +156,6 @@ PIECES = st.sampled_from([*MARKS, *FIELDS, GOOD, END, *BAD_LINES.values()])
 @settings(max_examples=600, derandomize=True, database=None, deadline=None)
 @example(GOOD + b"\n" + GOOD + GOOD + b"\n")
 def test_a_chunk_decodes_as_its_lines_do_one_by_one_whatever_the_bytes_are(chunk):
-    raws, lines = decode_chunk(chunk)
+    raws, lines = split_lines(chunk), decode_chunk(chunk)
     assert raws == [raw for raw in chunk.split(b"\n") if raw.strip()]
     assert lines == [decode_line(raw) for raw in raws]
