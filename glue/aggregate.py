@@ -94,12 +94,17 @@ class Engine:
             "bins": self._bin_count,
             "bars": self._bar_count,
             "open_bars": sum(b.open_bar_count for b in self._builders.values()),
-            "repeated_bins": sum(b.ignored_count for b in self._builders.values()),
+            "repeated_bins": self._ignored_count,
             "partitions": len(self._builders),
         }
 
+    @property
+    def _ignored_count(self) -> int:
+        return sum(builder.ignored_count for builder in self._builders.values())
+
     def _take(self, records: list[Record]) -> list[Bar]:
         bars = []
+        ignored = self._ignored_count
         for record in records:
             builder = self._builders.get(record.partition)
             if builder is None:  # revoked while it was in flight
@@ -109,10 +114,9 @@ class Engine:
                 metrics.BINS_UNREADABLE.inc()
                 continue
             self._bin_count += 1
-            ignored = builder.ignored_count
             bars += [fold(bins, now_ms()) for bins in builder.add(record.tick_bin, record.offset)]
-            metrics.BINS_IGNORED.inc(builder.ignored_count - ignored)
         metrics.BINS_READ.inc(len(records))
+        metrics.BINS_IGNORED.inc(self._ignored_count - ignored)
         return bars
 
     def _commit(self, bars: list[Bar]) -> None:

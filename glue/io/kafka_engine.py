@@ -12,6 +12,7 @@ from glue.core.bars import Bar
 from glue.core.bins import TickBin
 from glue.core.partition import partition_of
 from glue.errors import TapelineError, TransientError
+from glue.io.bin_codec import BinReader
 from glue.io.kafka import (
     REQUEST_TIMEOUT_S,
     SESSION_TIMEOUT_S,
@@ -19,11 +20,11 @@ from glue.io.kafka import (
     kafka_error,
     partition_count,
 )
-from glue.io.registry import AvroReader, AvroWriter, BadRecord, Registry
+from glue.io.registry import AvroWriter, BadRecord, Registry
 from glue.io.transactions import FENCED, produce, transactional_producer
 from glue.settings import Settings
 
-MAX_RECORDS = 2000
+MAX_RECORDS = 10_000
 CLOSE_TIMEOUT_S = 5.0
 log = structlog.get_logger()
 
@@ -59,7 +60,7 @@ class KafkaBins:
         self._topic = settings.kafka_topic_raw
         partition_count(settings, self._topic)
         self._registry = Registry(settings)
-        self._reader = AvroReader("tick_bin.avsc", self._registry)
+        self._reader = BinReader(self._registry)
         self._last_error = ""
         self._on_assigned = on_assigned
         self._on_revoked = on_revoked
@@ -115,7 +116,7 @@ class KafkaBins:
     def _decode(self, value: bytes | None) -> TickBin | None:
         while True:
             try:
-                return msgspec.convert(self._reader.decode(value), TickBin)
+                return self._reader.decode(value)
             except (BadRecord, msgspec.ValidationError) as error:
                 log.warning("a record of ticks.raw is no bin, skipped", error=str(error))
                 return None

@@ -9,6 +9,7 @@ from glue.core.binner import Output
 from glue.core.dead_letters import DeadLetter
 from glue.core.partition import is_watermark, partition_of, watermark_symbols
 from glue.core.resume import Base, Snapshot
+from glue.io.bin_codec import SCHEMA_FILE, BinWriter
 from glue.io.kafka import partition_count, read_to_end
 from glue.io.registry import AvroWriter, Registry
 from glue.io.transactions import Transactions
@@ -43,8 +44,9 @@ class KafkaSink:
         self._settings = settings
         self.partitions = partition_count(settings, settings.kafka_topic_raw)
         with Registry(settings) as registry:
-            self._bins = _writer(registry, settings.kafka_topic_raw, "tick_bin.avsc")
-            self._dead_letters = _writer(registry, settings.kafka_topic_dlt, "dead_letter.avsc")
+            self._bins = BinWriter(registry.register(f"{settings.kafka_topic_raw}-value", SCHEMA_FILE))
+            letters_id = registry.register(f"{settings.kafka_topic_dlt}-value", "dead_letter.avsc")
+            self._dead_letters = AvroWriter("dead_letter.avsc", letters_id)
         watermarks = watermark_symbols(self.partitions)
         self._watermark_partitions = {symbol: p for p, symbol in enumerate(watermarks)}
         self._transactions = Transactions(settings, f"tapeline-replay-{feed_id}", is_stopping)
@@ -113,7 +115,3 @@ def read_checkpoints(settings: Settings) -> tuple[dict[str, Checkpoint], dict[st
         else:
             bases[record.feed_id] = record.base
     return checkpoints, bases
-
-
-def _writer(registry: Registry, topic: str, schema_file: str) -> AvroWriter:
-    return AvroWriter(schema_file, registry.register(f"{topic}-value", schema_file))

@@ -18,7 +18,8 @@ from glue.errors import TapelineError, TransientError
 from glue.settings import Settings
 
 SCHEMA_DIR = Path(__file__).parents[2] / "schemas"
-_HEADER = struct.Struct(">bI")
+HEADER = struct.Struct(">bI")
+"""Magic byte 0 and the schema id."""
 NOT_FOUND = 404
 
 
@@ -97,7 +98,7 @@ class AvroWriter:
 
     def __init__(self, schema_file: str, schema_id: int) -> None:
         self._schema = fastavro.parse_schema(json.loads((SCHEMA_DIR / schema_file).read_text()))
-        self._header = _HEADER.pack(0, schema_id)
+        self._header = HEADER.pack(0, schema_id)
 
     def encode(self, record: msgspec.Struct) -> bytes:
         """Return the record's bytes, header included."""
@@ -111,9 +112,13 @@ class AvroReader:
     """Decodes records written with any version of a schema, as dictionaries of the version in schemas/."""
 
     def __init__(self, schema_file: str, registry: Registry) -> None:
-        self._reader_schema = fastavro.parse_schema(json.loads((SCHEMA_DIR / schema_file).read_text()))
+        self._reader_schema: Any = fastavro.parse_schema(json.loads((SCHEMA_DIR / schema_file).read_text()))
         self._registry = registry
         self._written: dict[int, Any] = {}
+
+    def is_present_version(self, value: bytes) -> bool:
+        """Tell whether a record that was decoded is of the version in schemas/."""
+        return bool(self._written[HEADER.unpack_from(value)[1]]["fields"] == self._reader_schema["fields"])
 
     def decode(self, value: bytes | None) -> dict[str, Any]:
         """Return the record's fields.
@@ -122,15 +127,15 @@ class AvroReader:
             BadRecord: the bytes are no Avro of a registered, compatible schema.
             TransientError: the registry does not answer.
         """
-        if value is None or len(value) < _HEADER.size or value[0] != 0:
+        if value is None or len(value) < HEADER.size or value[0] != 0:
             raise BadRecord("no Avro record with a schema id")
-        schema_id = _HEADER.unpack_from(value)[1]
+        schema_id = HEADER.unpack_from(value)[1]
         written = self._written.get(schema_id)
         if written is None:
             written = self._written[schema_id] = self._registry.schema(schema_id)
         try:
             record: AvroMessage = fastavro.schemaless_reader(
-                io.BytesIO(value[_HEADER.size :]), written, self._reader_schema
+                io.BytesIO(value[HEADER.size :]), written, self._reader_schema
             )
         except Exception as error:  # fastavro raises many kinds for broken bytes
             raise BadRecord(f"not readable as Avro: {error}") from None

@@ -206,7 +206,11 @@ def test_watermarks_never_go_back_and_no_live_tick_or_word_raises_them_beyond_th
         assert binner.watermark_ms >= watermark
         for symbol, reached in binner.windows.symbol_watermarks().items():
             assert of_symbol.get(symbol, reached) <= reached <= binner.newest_ms
-        newest, watermark, of_symbol = binner.newest_ms, binner.watermark_ms, binner.windows.symbol_watermarks()
+        newest, watermark, of_symbol = (
+            binner.newest_ms,
+            binner.watermark_ms,
+            binner.windows.symbol_watermarks(),
+        )
         if case.is_live and not binner.is_ended:
             assert max(newest, watermark) <= latest_now
 
