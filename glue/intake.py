@@ -67,8 +67,9 @@ class Intake:
         else:
             self._sink = KafkaSink(settings, feed.feed_id, dlt_path, is_stopping)  # fences an older worker
             checkpoints, bases = read_checkpoints(settings)
-            checkpoint, base = checkpoints.pop(feed.feed_id, None), bases.get(feed.feed_id)
-            self._others = list(checkpoints.values())
+            checkpoint = self._find_own(feed, checkpoints)
+            base = bases.get((feed.feed_id, settings.shard))
+            self._others = [other for other in checkpoints if other.feed_id != feed.feed_id]
         rules = Rules(
             bin_ms=settings.replay_bin_ms,
             late_ms=settings.replay_max_late_ms,
@@ -79,7 +80,7 @@ class Intake:
         )
         # Files of a historical feed carry no wall time, so that two runs write the same bytes.
         is_file_of_history = bins_path is not None and feed.mode == "historical"
-        self.binner = Binner(feed, rules, is_deterministic=is_file_of_history)
+        self.binner = Binner(feed, rules, settings.shard, is_deterministic=is_file_of_history)
         self._is_resumable = bins_path is None and feed.is_numbered
         self.is_resumed = checkpoint is not None and base is not None and self._is_resumable
         if self.is_resumed and checkpoint and base:
@@ -148,10 +149,26 @@ class Intake:
             **{k: n for k, n in sorted(self.counts.items()) if k != "bins"},
         }
 
+    def _find_own(self, feed: Feed, checkpoints: list[Checkpoint]) -> Checkpoint | None:
+        """Return the feed's checkpoint of this shard; the number of workers must be what it was."""
+        own, shard = None, self._settings.shard
+        for checkpoint in checkpoints:
+            if checkpoint.feed_id != feed.feed_id:
+                continue
+            if checkpoint.shard.count != shard.count:
+                raise TapelineError(
+                    f"REPLAY_SHARD is {shard}, but {checkpoint.shard.count} worker(s) wrote this feed to the "
+                    "topics so far: go on with as many, or start again with --fresh"
+                )
+            if checkpoint.shard == shard:
+                own = checkpoint
+        return own
+
     def _resume(self, checkpoint: Checkpoint, base: Base) -> None:
         for name, was, now in (
             ("REPLAY_MAX_LATE_MS", checkpoint.late_ms, self._settings.replay_max_late_ms),
             ("REPLAY_BIN_MS", checkpoint.bin_ms, self._settings.replay_bin_ms),
+            ("the number of partitions", checkpoint.partitions, self.binner.rules.partitions),
         ):
             if was != now:
                 raise TapelineError(
@@ -200,10 +217,12 @@ class Intake:
         self._sink.commit(
             Checkpoint(
                 feed_id=binner.feed.feed_id,
+                shard=binner.shard,
                 mode=binner.feed.mode,
                 snapshot=binner.snapshot(),
                 late_ms=binner.rules.late_ms,
                 bin_ms=binner.rules.bin_ms,
+                partitions=binner.rules.partitions,
                 is_ended=binner.is_ended,
                 updated_ms=now_ms(),
             ),

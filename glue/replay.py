@@ -11,7 +11,7 @@ from glue import log as logs
 from glue import metrics
 from glue.cli import StopSignal, run
 from glue.core.introduction import Feed, Introduction
-from glue.errors import TapelineError
+from glue.errors import SettingsError, TapelineError
 from glue.intake import Intake, now_ms
 from glue.io.http_feed import Chunk, Connection, Disconnected, LongLine, Opened
 from glue.io.kafka import forget_group, partition_count
@@ -187,6 +187,7 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument("--url", help="feed to read (MOCK_API_URL)")
     parser.add_argument("--symbol", help="only these symbols, comma separated (REPLAY_SYMBOL)")
+    parser.add_argument("--shard", metavar="I/N", help="be worker I of N for one feed (REPLAY_SHARD, 0/1)")
     parser.add_argument("--sink", choices=("kafka", "jsonl"), default="kafka", help="default: %(default)s")
     parser.add_argument("--bins", type=Path, help="file of bins with --sink jsonl (logs/replay.jsonl)")
     parser.add_argument("--dlt", type=Path, help="file of dead letters (logs/replay_dlt.jsonl)")
@@ -196,20 +197,27 @@ def main(argv: list[str]) -> int:
         help="empty the topics and the engine's state first; the engine must be stopped",
     )
     options = parser.parse_args(argv)
-    settings = Settings.load(mock_api_url=options.url, replay_symbol=options.symbol)
+    settings = Settings.load(
+        mock_api_url=options.url, replay_symbol=options.symbol, replay_shard=options.shard
+    )
+    shard = settings.shard
     logs.configure(settings)
     stop = StopSignal()
     bins_path = None
     if options.sink == "jsonl":
+        if shard.count > 1:
+            raise SettingsError("--sink jsonl writes one file of bins: leave out --shard and REPLAY_SHARD")
         bins_path = options.bins or settings.log_dir / "replay.jsonl"
-    dlt_path = options.dlt or settings.log_dir / "replay_dlt.jsonl"
+    dlt_path = options.dlt or settings.log_dir / f"replay_dlt{shard.suffix}.jsonl"
     if bins_path is None:
         partition_count(settings, settings.kafka_topic_raw)  # no broker: say so before the feed is asked
+    if options.fresh and shard.index > 0:
+        raise SettingsError("--fresh empties the topics of all shards: start 0/N with it, then the others")
     if options.fresh and bins_path is None:
         forget_group(settings, settings.agg_group)
         recreate_topics(settings)
         dlt_path.unlink(missing_ok=True)
-    with present("replay", metrics.serve(settings.replay_metrics_port)):
+    with present(f"replay{shard.suffix}", metrics.serve(settings.replay_metrics_port)):
         Replay(settings, stop, bins_path, dlt_path).run()
     return 0
 

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from glue.core.partition import Shard
 from glue.errors import SettingsError
 
 STATE_DIR = Path(".tapeline")
@@ -67,6 +68,11 @@ class Settings(BaseSettings):
     replay_read_timeout_ms: int = Field(30_000, ge=100, description="no byte for so long = reconnect")
     replay_give_up_ms: int = Field(600_000, ge=0, description="stop after so long without a connection")
     replay_symbol: str = Field("", description="only this symbol (comma separated for more), empty = all")
+    replay_shard: str = Field(
+        "0/1",
+        pattern=r"^\d{1,4}/\d{1,4}$",
+        description="i/n: of n workers the one for partitions p mod n = i",
+    )
     replay_metrics_port: int = Field(9108, ge=0, le=65535, description="/metrics of the worker, 0 = any")
 
     # Feed (glue.mock_api)
@@ -102,7 +108,15 @@ class Settings(BaseSettings):
             raise ValueError("REPLAY_BIN_MS must divide 1000 and REPLAY_MAX_LATE_MS")
         if self.replay_symbol_skew_ms > self.replay_max_late_ms:
             raise ValueError("REPLAY_SYMBOL_SKEW_MS must be at most REPLAY_MAX_LATE_MS")
+        if not self.shard.index < self.shard.count:
+            raise ValueError(f"REPLAY_SHARD is {self.replay_shard}: of n workers the last is n-1/n")
         return self
+
+    @property
+    def shard(self) -> Shard:
+        """REPLAY_SHARD as numbers."""
+        index, _, count = self.replay_shard.partition("/")
+        return Shard(int(index), int(count))
 
     @field_validator("mock_api_url", "schema_registry_url")
     @classmethod

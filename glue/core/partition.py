@@ -58,5 +58,10 @@ class Shard(msgspec.Struct, frozen=True):
         """Tell whether this shard publishes to a partition."""
         return partition % self.count == self.index
 
+    @property
+    def suffix(self) -> str:
+        """What to add to names that each shard needs for itself; nothing where there is one worker."""
+        return "" if self.count == 1 else f"-{self.index}of{self.count}"
+
     def __str__(self) -> str:
         return f"{self.index}/{self.count}"

@@ -7,8 +7,9 @@ import msgspec
 
 from glue.core.binner import Output
 from glue.core.dead_letters import DeadLetter
-from glue.core.partition import is_watermark, partition_of, watermark_symbols
+from glue.core.partition import Shard, is_watermark, partition_of, watermark_symbols
 from glue.core.resume import Base, Snapshot
+from glue.errors import SettingsError, TapelineError
 from glue.io.bin_codec import SCHEMA_FILE, BinWriter
 from glue.io.kafka import partition_count, read_to_end
 from glue.io.registry import AvroWriter, Registry
@@ -17,39 +18,48 @@ from glue.settings import Settings
 
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, tag="checkpoint"):
-    """What a transaction says of the feed: topic ticks.replay.state, key = feed_id. Times in ms."""
+    """What a transaction says of the feed: topic ticks.replay.state, key = feed_id|shard. Times in ms."""
 
     feed_id: str
+    shard: Shard
     mode: str
     snapshot: Snapshot
     late_ms: int
     bin_ms: int
+    partitions: int
     is_ended: bool
     updated_ms: int
 
 
 class BaseRecord(msgspec.Struct, frozen=True, kw_only=True, tag="base"):
-    """The base that later checkpoints of the feed need for a restart; key = feed_id|base."""
+    """The base that later checkpoints of the feed need for a restart; key = feed_id|shard|base."""
 
     feed_id: str
+    shard: Shard
     base: Base
 
 
 class KafkaSink:
-    """Publishes one feed's output; the transactional id is the feed's, so one worker at a time can."""
+    """Publishes one feed's output; the transactional id is the feed's and the shard's, so one worker can."""
 
     def __init__(
         self, settings: Settings, feed_id: str, dlt_path: Path, is_stopping: Callable[[], bool]
     ) -> None:
         self._settings = settings
+        shard = settings.shard
         self.partitions = partition_count(settings, settings.kafka_topic_raw)
+        if shard.index >= self.partitions:
+            raise SettingsError(
+                f"REPLAY_SHARD={shard} has nothing to do: {settings.kafka_topic_raw} has {self.partitions} "
+                "partitions, which is how many workers can share it"
+            )
         with Registry(settings) as registry:
             self._bins = BinWriter(registry.register(f"{settings.kafka_topic_raw}-value", SCHEMA_FILE))
             letters_id = registry.register(f"{settings.kafka_topic_dlt}-value", "dead_letter.avsc")
             self._dead_letters = AvroWriter("dead_letter.avsc", letters_id)
         watermarks = watermark_symbols(self.partitions)
         self._watermark_partitions = {symbol: p for p, symbol in enumerate(watermarks)}
-        self._transactions = Transactions(settings, f"tapeline-replay-{feed_id}", is_stopping)
+        self._transactions = Transactions(settings, f"tapeline-replay-{feed_id}{shard.suffix}", is_stopping)
         dlt_path.parent.mkdir(parents=True, exist_ok=True)
         self._dlt_file = dlt_path.open("ab")
 
@@ -79,11 +89,11 @@ class KafkaSink:
         if self._transactions.is_empty:
             return
         self._dlt_file.flush()
-        topic, feed_id = self._settings.kafka_topic_state, checkpoint.feed_id
+        topic, feed_id, shard = self._settings.kafka_topic_state, checkpoint.feed_id, checkpoint.shard
         if base is not None:
-            value = msgspec.json.encode(BaseRecord(feed_id=feed_id, base=base))
-            self._transactions.send(topic, f"{feed_id}|base", value, 0)
-        self._transactions.send(topic, feed_id, msgspec.json.encode(checkpoint), 0)
+            value = msgspec.json.encode(BaseRecord(feed_id=feed_id, shard=shard, base=base))
+            self._transactions.send(topic, f"{feed_id}|{shard}|base", value, 0)
+        self._transactions.send(topic, f"{feed_id}|{shard}", msgspec.json.encode(checkpoint), 0)
         self._transactions.commit()
 
     def finish(self) -> None:
@@ -101,17 +111,26 @@ class KafkaSink:
         return partition_of(symbol, self.partitions)
 
 
-def read_checkpoints(settings: Settings) -> tuple[dict[str, Checkpoint], dict[str, Base]]:
-    """Return the newest checkpoint and base of every feed that ever wrote to these topics, by feed_id."""
-    checkpoints: dict[str, Checkpoint] = {}
-    bases: dict[str, Base] = {}
+def read_checkpoints(settings: Settings) -> tuple[list[Checkpoint], dict[tuple[str, Shard], Base]]:
+    """Return the newest checkpoint and base of every feed and shard that ever wrote to these topics.
+
+    Bases are found by feed_id and shard.
+    """
+    checkpoints: dict[tuple[str, Shard], Checkpoint] = {}
+    bases: dict[tuple[str, Shard], Base] = {}
     for message in read_to_end(settings, settings.kafka_topic_state):
         value = message.value()
         if value is None:
             continue
-        record = msgspec.json.decode(value, type=Checkpoint | BaseRecord)
+        try:
+            record = msgspec.json.decode(value, type=Checkpoint | BaseRecord)
+        except msgspec.MsgspecError as error:
+            raise TapelineError(
+                f"{settings.kafka_topic_state} holds a record of another version ({error}); start with "
+                "--fresh, or set KAFKA_TOPIC_STATE and the other topics to new names"
+            ) from None
         if isinstance(record, Checkpoint):
-            checkpoints[record.feed_id] = record
+            checkpoints[record.feed_id, record.shard] = record
         else:
-            bases[record.feed_id] = record.base
-    return checkpoints, bases
+            bases[record.feed_id, record.shard] = record.base
+    return list(checkpoints.values()), bases
