@@ -151,7 +151,7 @@ class Windows:
                 foreign += 1
                 continue
             seq = tick.seq
-            order = arrivals + i - first + 1 if seq is None else seq
+            order = arrivals if seq is None else seq
             if order < open_bin.last_order:
                 break
             state.from_ts = open_bin.last_ts = ts
@@ -176,7 +176,9 @@ class Windows:
         self.open.arrivals += taken
         self.tick_count += taken - foreign
         if newest_ts > before_ts:
-            self._raise_newest(event_time_ms(newest_ts))
+            newest_ms = event_time_ms(newest_ts)
+            self._note_bar(newest_ms)
+            self._raise_newest(newest_ms)
         return i
 
     def take(self, tick: Tick, event_ms: int, reached_ms: int) -> Literal["late", "closed"] | None:
@@ -217,8 +219,7 @@ class Windows:
 
     def put(self, tick: Tick, event_ms: int, lateness_ms: int) -> OpenBin:
         """Put a tick into its bin, which is opened if there is none, and change no watermark."""
-        if event_ms >= self.bars_end_ms:
-            self.bars_end_ms = event_ms - event_ms % BAR_MS + BAR_MS
+        self._note_bar(event_ms)
         return self.open.put(tick, event_ms, lateness_ms)
 
     def _take_foreign(self, event_ms: int, reached_ms: int) -> None:
@@ -226,9 +227,12 @@ class Windows:
         bin_ms = self.rules.bin_ms
         if event_ms - event_ms % bin_ms + bin_ms <= self.watermark_ms - self.rules.late_ms:
             return
+        self._note_bar(event_ms)
+        self._raise_newest(reached_ms)
+
+    def _note_bar(self, event_ms: int) -> None:
         if event_ms >= self.bars_end_ms:
             self.bars_end_ms = event_ms - event_ms % BAR_MS + BAR_MS
-        self._raise_newest(reached_ms)
 
     def _quiet_until_ts(self) -> float:
         """Return the event_ts from which on a tick closes something, or is beyond the wall clock."""

@@ -1,81 +1,100 @@
 """The short way of quiet ticks gives what the long way gives, to the last bit."""
 
+import random
+
+import pytest
 from feed_lines import T
-from hypothesis import strategies as st
-from strategies import for_all
 
 from glue.core.binner import Binner, Output
 from glue.core.introduction import Feed
 from glue.core.partition import Shard
 from glue.core.watermarks import Rules
 
-JUST_BEFORE_A_BIN, LONG = [99, 100, 101, 9_900], [20_000, 510_000, 1_500_000]
-STEPS_US = st.sampled_from([0, 0, 1, 50, 400, 499, 500, 900, 999, 1000, 3000, *JUST_BEFORE_A_BIN, *LONG])
-BACK_US = st.sampled_from([0, 0, 0, 0, 0, 0, 1, 400, 1000, 9000, 30_000, 499_000, 510_000, 700_000])
-TICKS = st.tuples(
-    STEPS_US,
-    BACK_US,
-    st.sampled_from("AAAABBC"),
-    st.floats(0.01, 1e6, allow_subnormal=False),
-    st.floats(0, 1e6, allow_subnormal=False),
-    st.sampled_from([None, None, 5, 3, 9]),
-    st.integers(-3, 1),
-    st.integers(0, 30),
-)
-RULES = st.builds(
-    Rules,
-    bin_ms=st.sampled_from([10, 20, 50]),
-    late_ms=st.sampled_from([100, 500]),
-    skew_ms=st.sampled_from([0, 15, 20, 100]),
-    partitions=st.integers(1, 3),
-    max_future_ms=st.just(300),
-)
+STEPS_US = [0, 0, 0, 1, 30, 100, 100, 300, 500, 999, 1000, 1000, 3000, 9_900]
+LEAPS_US = [0, 10_000, 20_000, 400_000, 510_000, 1_500_000]
+BACK_US = [1, 400, 1000, 9_000, 30_000, 499_000, 510_000]
 
 
-def lines_of(ticks: list[tuple], *, is_numbered: bool) -> list[bytes]:
-    lines, now_us = [], T * 1000
-    for i, (step, back, symbol, px, sz, sent, seq_back, kind) in enumerate(ticks):
-        now_us += step
-        event_ts = (now_us - back) / 1e6
-        if kind == 30:
-            lines.append(b'{"type":"heartbeat","event_ts":%r}' % event_ts)
+def feed_of(rng: random.Random, rules: Rules, *, is_numbered: bool) -> list[bytes]:
+    """Return some hundred lines around the places where bins, watermarks and the wall clock meet."""
+    lines = []
+    now_us, newest = T * 1000, dict.fromkeys("ABC", T * 1000)
+    symbol, event_us = "A", now_us
+    for i in range(rng.randrange(20, 300)):
+        kind = rng.random()
+        if kind < 0.01:
+            lines.append(b'{"type":"heartbeat","event_ts":%r}' % ((now_us + rng.choice(LEAPS_US)) / 1e6))
             continue
-        more = f',"seq":{max(0, 10 * i + 9 * seq_back)}' if is_numbered else ""
-        more += f',"api_send_ts_ms":{sent}' if sent is not None else ""
-        lines.append(
-            f'{{"symbol":"{symbol}","px":{px!r},"sz":{sz!r},"event_ts":{event_ts!r}{more}}}'.encode()
-        )
+        now_us += rng.choice(LEAPS_US) if kind < 0.04 else rng.choice(STEPS_US)
+        if kind < 0.2:  # goes on where the line before was
+            event_us += rng.choice(STEPS_US)
+        else:
+            symbol = rng.choice("AAABC")
+            event_us = now_us
+        if kind > 0.97:
+            event_us -= rng.choice(BACK_US)
+        elif kind > 0.92:  # goes on where its symbol was
+            event_us = newest[symbol] + rng.choice(STEPS_US)
+        elif kind > 0.89:  # just before, at or after the end of a bin
+            end_us = -(-now_us // (rules.bin_ms * 1000)) * rules.bin_ms * 1000
+            event_us = end_us + rng.choice([-101, -100, -99, -50, -1, 0, 1])
+        newest[symbol] = max(newest[symbol], event_us)
+        now_us = max(now_us, event_us)
+        fields = f'"symbol":"{symbol}","px":{rng.uniform(1, 2)!r},"sz":{rng.uniform(0, 9)!r}'
+        fields += f',"event_ts":{event_us / 1e6!r}'
+        if is_numbered:
+            fields += f',"seq":{10 * i + rng.choice([0, 0, 0, -11, -25]) + 100}'
+        if rng.random() < 0.3:
+            fields += f',"api_send_ts_ms":{rng.randrange(10)},"source_event_ts_ms":{rng.randrange(10)}'
+        lines.append(f"{{{fields}}}".encode())
     return lines
 
 
-def run_in_chunks(binner: Binner, lines: list[bytes], size: int, now_ms: int) -> list[Output]:
+def in_chunks(binner: Binner, reads: list[tuple[list[bytes], int]]) -> list[Output]:
     out: list[Output] = []
+    for lines, now_ms in reads:
+        out += binner.process(b"\n".join(lines) + b"\n", now_ms)
+    return out + binner.end(reads[-1][1])
+
+
+def compare(seed: int) -> None:
+    rng = random.Random(seed)
+    late_ms = rng.choice([20, 100, 500])
+    rules = Rules(
+        bin_ms=rng.choice([10, 20]),
+        late_ms=late_ms,
+        skew_ms=rng.choice([0, 5, 15, 20]),
+        partitions=rng.choice([1, 3]),
+        max_future_ms=rng.choice([5, 300, 10_000]),
+    )
+    is_live, count = rng.random() < 0.6, rng.choice([1, 2])
+    lines = feed_of(rng, rules, is_numbered=rng.random() < 0.5)
+    now_ms = T + rng.choice([0, 5, 40, 400, 10**9])  # ticks beyond it raise no watermark of a live feed
+    size = rng.choice([1, 2, 7, 30, 300])
+    reads = []
     for i in range(0, len(lines), size):
-        out += binner.process(b"\n".join(lines[i : i + size]) + b"\n", now_ms)
-    return out + binner.end(now_ms)
-
-
-@for_all(
-    st.lists(TICKS, min_size=1, max_size=120),
-    RULES,
-    st.booleans(),
-    st.booleans(),
-    st.integers(1, 40),
-    st.sampled_from([0, 40, 600, 10**9]),
-    st.integers(1, 2),
-)
-def test_quiet_ticks_change_what_any_tick_changes(ticks, rules, is_live, is_numbered, size, ahead_ms, shards):
-    lines = lines_of(ticks, is_numbered=is_numbered)
+        reads.append((lines[i : i + size], now_ms))
+        now_ms += rng.choice([0, 0, 1, 3, 20])
     feed = Feed("feed", "live" if is_live else "historical")
-    for index in range(shards):
-        quick, plain = (Binner(feed, rules, Shard(index, shards), is_deterministic=True) for _ in range(2))
+    for index in range(count):
+        quick, plain = (Binner(feed, rules, Shard(index, count), is_deterministic=True) for _ in range(2))
         plain.windows.take_quiet = lambda lines, i: i  # type: ignore[method-assign]
-        now_ms = T + ahead_ms  # of a live feed: ticks beyond it raise no watermark so far
-        assert run_in_chunks(quick, lines, size, now_ms) == run_in_chunks(plain, lines, 1, now_ms)
-        for binner in (quick, plain):
-            assert binner.is_ended
+        line_by_line = [([line], now_ms) for chunk, now_ms in reads for line in chunk]
+        assert in_chunks(quick, reads) == in_chunks(plain, line_by_line)
         state = [
             (b.newest_ms, b.watermark_ms, b.tick_count, b.windows.symbol_watermarks(), b.windows.bars_end_ms)
             for b in (quick, plain)
         ]
         assert state[0] == state[1]
+
+
+@pytest.mark.parametrize(
+    "seeds",
+    [
+        pytest.param(range(400), id="quick"),
+        pytest.param(range(400, 20_000), marks=[pytest.mark.full, pytest.mark.timeout(1800)], id="full"),
+    ],
+)
+def test_quiet_ticks_change_what_any_tick_changes(seeds):
+    for seed in seeds:
+        compare(seed)
