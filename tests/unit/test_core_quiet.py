@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from feed_lines import T
+from feed_lines import MUCH_LATER, T, bins, make_binner, run, tick_line
 
 from glue.core.binner import Binner, Output
 from glue.core.introduction import Feed
@@ -98,3 +98,20 @@ def compare(seed: int) -> None:
 def test_quiet_ticks_change_what_any_tick_changes(seeds):
     for seed in seeds:
         compare(seed)
+
+
+def lateness_of_the_first_bin(*reads: tuple[int, list[int]]) -> int:
+    """Return max_lateness_ms of the bin at T, from ticks of one symbol: (wall clock, event times) from T."""
+    binner = make_binner("live")
+    for now_ms, events in reads:
+        assert not bins(run(binner, *(tick_line("A", T + ms) for ms in events), now_ms=T + now_ms))
+    first = next(b for b in bins(binner.end(MUCH_LATER)) if b.start_ts_ms == T)
+    return first.max_lateness_ms
+
+
+def test_a_tick_behind_one_that_was_ahead_of_the_wall_clock_is_as_late_as_the_clock_says():
+    assert lateness_of_the_first_bin((12, [0, 15, 5])) == 7
+
+
+def test_a_tick_at_the_wall_clock_does_not_make_up_for_one_ahead_of_it():
+    assert lateness_of_the_first_bin((5, [8, 5]), (20, [7])) == 0
