@@ -1,5 +1,6 @@
 """What every Kafka client of Tapeline shares: configuration, waiting for the broker, partition counts."""
 
+import logging
 import time
 from typing import Any
 
@@ -12,6 +13,9 @@ from glue.settings import Settings
 REQUEST_TIMEOUT_S = 10.0
 SESSION_TIMEOUT_S = 10.0
 """How long a group counts a killed member as one of its own."""
+_SILENT = logging.Logger("librdkafka", logging.CRITICAL + 1)
+"""Drops librdkafka's own log lines, a fatal one comes whatever `log_level` says; errors reach the caller as
+exceptions and error callbacks."""
 MAY_PASS = {
     "NOT_COORDINATOR",  # these three until a new broker has made its topic of offsets
     "COORDINATOR_NOT_AVAILABLE",
@@ -25,7 +29,7 @@ def client_config(settings: Settings, **more: Any) -> dict[str, Any]:
     config: dict[str, Any] = {
         "bootstrap.servers": settings.kafka_brokers,
         "client.id": "tapeline",
-        "logger": _silent,
+        "logger": _SILENT,
         "log_level": 0,
     }
     for pair in filter(None, settings.kafka_properties.get_secret_value().split(",")):
@@ -164,7 +168,3 @@ def reader(settings: Settings, *, stop_at_end: bool = True) -> Consumer:
             fetch_wait_max_ms=50,  # the end of a partition is told when a fetch comes back empty
         )
     )
-
-
-def _silent(*args: object) -> None:
-    """Drop librdkafka's own log lines; errors reach the caller as exceptions and error callbacks."""
