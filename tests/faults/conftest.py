@@ -1,8 +1,8 @@
 """The feeds of the fault tests, and what an undisturbed run makes of them, once a session."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -12,26 +12,26 @@ from glue.core.bars import Bar
 from glue.core.bins import TickBin
 from glue.core.dead_letters import DeadLetter
 from glue.core.partition import is_watermark
-from glue.settings import Settings
 from tests.conftest import RunningStack
 from tests.faults.outcome import Outcome, assert_equal, assert_same_bars, committed
 from tests.faults.pipeline import Pipeline, pipeline
-from tests.processes import Command, lines_of, running, run_offline
+from tests.processes import Command, lines_of, run_offline
 
-FEED = ["--synthetic", "--historical", "--rate", "150", "--seed", "11"]
+FEED = ["--synthetic", "--historical", "--rate", "100", "--seed", "11"]
 DISTURBED = ["--disorder-ms", "800", "--late-rate", "0.02", "--disturb-seed", "4"]
 SPEED = 8
-MARKET_S_A_FAULT, LEAST_MARKET_S = 60, 180
+FEW_FAULTS, SHORT_S, LONG_S = 6, 180, 1800
+"""Up to so many faults the short feed is long enough, in seconds of market time; above that the long one."""
 EVERY_PORT = {"replay_metrics_port": 0, "agg_metrics_port": 0}
 
 
 class PacedFeed:
     """A finite feed that is served at a pace while faults strike, and as fast as it goes after that."""
 
-    def __init__(self, cwd: Path, market_s: int) -> None:
+    def __init__(self, cwd: Path, market_s: int, speed: float = SPEED) -> None:
         self._cwd = cwd
         self._options = [*FEED, *DISTURBED, "--duration", str(market_s)]
-        self._server = self._serve(0, SPEED)
+        self._server = self._serve(0, speed)
         self.url = self._server.wait_for("serving ").split()[-1]
 
     def hurry(self) -> None:
@@ -44,7 +44,7 @@ class PacedFeed:
     def close(self) -> None:
         self._server.stop()
 
-    def _serve(self, port: int, speed: int) -> Command:
+    def _serve(self, port: int, speed: float) -> Command:
         options = ["--port", str(port), "--speed", str(speed)]
         return Command("-m", "glue.mock_api", *self._options, *options, cwd=self._cwd)
 
@@ -56,7 +56,6 @@ class Run:
     pipeline: Pipeline
     feed: PacedFeed
     expected: Outcome
-    allowed_surprises: list[str] = field(default_factory=list)
 
     def assert_undisturbed(self) -> None:
         """Let the feed end and compare all that is committed with an undisturbed run."""
@@ -67,9 +66,7 @@ class Run:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(
-    stack: RunningStack, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[int], Outcome]:
+def undisturbed(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Outcome]:
     """Return what the feed of so many seconds gives undisturbed, on Kafka and in files alike."""
 
     @cache
@@ -110,15 +107,17 @@ def _assert_as_offline(found: Outcome, cwd: Path, bars: list[Bar]) -> None:
 @pytest.fixture
 def disturbed_run(
     stack: RunningStack, tmp_path: Path, undisturbed: Callable[[int], Outcome]
-) -> Iterator[Callable[..., "contextmanager[Run]"]]:
+) -> Callable[..., AbstractContextManager[Run]]:
     """Return a context manager: a pipeline under way with a feed long enough for so many faults."""
 
     @contextmanager
-    def start(faults: int, *, through: Callable[[str], str] = str, **overrides: object) -> Iterator[Run]:
-        market_s = max(LEAST_MARKET_S, MARKET_S_A_FAULT * faults)
+    def start(
+        faults: int, *, speed: float = SPEED, through: Callable[[str], str] = str, **overrides: object
+    ) -> Iterator[Run]:
+        market_s = SHORT_S if faults <= FEW_FAULTS else LONG_S
         expected = undisturbed(market_s)
-        settings: Settings = stack.settings(**EVERY_PORT, **overrides)
-        feed = PacedFeed(tmp_path, market_s)
+        settings = stack.settings(**EVERY_PORT, **overrides)
+        feed = PacedFeed(tmp_path, market_s, speed)
         try:
             with pipeline(settings, through(feed.url), tmp_path) as running:
                 yield Run(running, feed, expected)

@@ -49,13 +49,12 @@ def committed(settings: Settings) -> Outcome:
         raw: list[list[TickBin]] = [[] for _ in range(settings.kafka_partitions)]
         for message in read_to_end(settings, settings.kafka_topic_raw):
             raw[message.partition() or 0].append(msgspec.convert(bins.decode(message.value()), TickBin))
+        made = read_to_end(settings, settings.agg_output_topic)
+        refused = read_to_end(settings, settings.kafka_topic_dlt)
         return Outcome(
             raw,
-            [msgspec.convert(bars.decode(m.value()), Bar) for m in read_to_end(settings, settings.agg_output_topic)],
-            [
-                msgspec.convert(letters.decode(m.value()), DeadLetter)
-                for m in read_to_end(settings, settings.kafka_topic_dlt)
-            ],
+            [msgspec.convert(bars.decode(m.value()), Bar) for m in made],
+            [msgspec.convert(letters.decode(m.value()), DeadLetter) for m in refused],
         )
 
 

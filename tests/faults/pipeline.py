@@ -14,7 +14,6 @@ from glue.settings import Settings
 from tests.processes import Command, bars_on_topic, env_of, until
 
 DEADLINE_S = 120.0
-SETTLE_S = 0.05
 ENDED = '"feed ended"'
 
 
@@ -23,34 +22,33 @@ class Part:
 
     def __init__(self, name: str, args: list[str], cwd: Path, env: dict[str, str]) -> None:
         self.name = name
+        self.is_done = False
+        """Whether it came to the end of the feed."""
         self.surprises: list[str] = []
         """The output of each run that ended although nobody ended it."""
-        self.starts = 0
-        self._start = lambda: Command("-m", *args, cwd=cwd, env=env)
-        self._outputs: list[str] = []
-        self.is_done = False
+        self._new = lambda: Command("-m", *args, cwd=cwd, env=env)
+        self._commands: list[Command] = []
         self.start()
+
+    @property
+    def command(self) -> Command:
+        """The newest run."""
+        return self._commands[-1]
 
     @property
     def output(self) -> str:
         """What all runs so far have printed."""
-        return "\n".join([*self._outputs, self.command.output])
+        return "\n".join(command.output for command in self._commands)
 
     def start(self) -> None:
-        self.command = self._start()
-        self.starts += 1
+        """Start it, whatever became of the run before."""
+        self._commands.append(self._new())
 
     def hit(self, sig: signal.Signals) -> None:
         """End it with a signal and start it again."""
         code = self.command.stop(sig, DEADLINE_S)
         assert self._has_ended or code == (0 if sig == signal.SIGTERM else -sig), self.command.output[-3000:]
-        self._replace()
-
-    def freeze(self) -> None:
-        os.kill(self.command.pid, signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        os.kill(self.command.pid, signal.SIGCONT)
+        self._start_again()
 
     def watch(self) -> None:
         """Do what a supervisor does: start what has ended, unless the feed is over."""
@@ -59,23 +57,21 @@ class Part:
         self.command.wait()
         if not self._has_ended:
             self.surprises.append(self.command.output)
-        self._replace()
+        self._start_again()
 
     def close(self) -> None:
-        """End it whatever state it is in."""
-        if self.command.is_running:
-            self.thaw()
-            self.command.stop(signal.SIGKILL)
+        """End all runs, whatever state they are in."""
+        for command in self._commands:
+            if command.is_running:
+                command.stop(signal.SIGKILL)
 
     @property
     def _has_ended(self) -> bool:
         return ENDED in self.command.output
 
-    def _replace(self) -> None:
-        if self._has_ended:
-            self.is_done = True
-        else:
-            self._outputs.append(self.command.output)
+    def _start_again(self) -> None:
+        self.is_done = self._has_ended
+        if not self.is_done:
             self.start()
 
 
@@ -89,6 +85,7 @@ class Pipeline:
         self._reader = reader(settings)
         self.worker = Part("replay", ["glue.replay", "--url", url], cwd, self._env)
         self.engines: dict[str, Part] = {}
+        self._removed: list[Part] = []
         self.add_engine("0")
 
     @property
@@ -104,8 +101,8 @@ class Pipeline:
     def remove_engine(self, instance: str, sig: signal.Signals) -> None:
         """End an engine for good."""
         engine = self.engines.pop(instance)
-        engine.command.stop(sig, DEADLINE_S)
-        assert "Traceback" not in engine.output, engine.output[-3000:]
+        self._removed.append(engine)
+        assert engine.command.stop(sig, DEADLINE_S) == (0 if sig == signal.SIGTERM else -sig)
 
     def wait_until(self, is_true: Callable[[], object], what: str, deadline_s: float = DEADLINE_S) -> None:
         """Wait with the supervisor at work."""
@@ -143,11 +140,12 @@ class Pipeline:
 
     def surprises(self) -> list[str]:
         """Return the ends of the output of all runs that ended by themselves."""
-        return [f"{part.name}: {output[-600:]}" for part in self.parts for output in part.surprises]
+        parts = [*self.parts, *self._removed]
+        return [f"{part.name}: {output[-600:]}" for part in parts for output in part.surprises]
 
     def close(self) -> None:
         self._reader.close()
-        for part in self.parts:
+        for part in [*self.parts, *self._removed]:
             part.close()
 
     def _raw_end(self) -> int:
@@ -159,7 +157,17 @@ class Pipeline:
         return end
 
     def _told(self, length: int = 3000) -> str:
-        return "\n".join(f"--- {part.name}, run {part.starts}\n{part.output[-length:]}" for part in self.parts)
+        return "\n".join(f"--- {part.name}, \n{part.output[-length:]}" for part in self.parts)
+
+
+@contextmanager
+def frozen(command: Command) -> Iterator[None]:
+    """Keep a process from running for as long as the block lasts."""
+    os.kill(command.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(command.pid, signal.SIGCONT)
 
 
 @contextmanager
