@@ -63,6 +63,7 @@ class KafkaBins:
         self._last_error = ""
         self._on_assigned = on_assigned
         self._on_revoked = on_revoked
+        self._just_revoked: set[int] = set()
         self._consumer = Consumer(
             client_config(
                 settings,
@@ -81,12 +82,16 @@ class KafkaBins:
     def poll(self, timeout_s: float) -> list[Record]:
         """Return the records that are there, waiting for the first one at most `timeout_s`."""
         try:
-            first = self._consumer.poll(timeout_s)
-            rest = self._consumer.consume(MAX_RECORDS - 1, 0) if first is not None else []
+            messages = [first] if (first := self._consumer.poll(timeout_s)) is not None else []
+            self._just_revoked.clear()
+            rest = self._consumer.consume(MAX_RECORDS - 1, 0) if messages else []
         except KafkaException as exception:  # raised by the calls in _assign
             raise TransientError(kafka_error(exception).str()) from None
+        # A partition may be taken away and given back in between: then it is read again from what is
+        # committed. Of what `consume` returns the client itself has dropped such records.
+        messages = [m for m in messages if m.partition() not in self._just_revoked] + rest
         records = []
-        for message in [first, *rest] if first is not None else []:
+        for message in messages:
             error = message.error()
             if error is not None:
                 self._on_error(error)
@@ -131,6 +136,7 @@ class KafkaBins:
         log.info("assigned", partitions=[p.partition for p in partitions])
 
     def _revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._just_revoked.update(p.partition for p in partitions)
         self._on_revoked([p.partition for p in partitions])
         log.info("revoked", partitions=[p.partition for p in partitions])
 
