@@ -54,6 +54,7 @@ class KafkaBins:
         settings: Settings,
         on_assigned: Callable[[int, int], None],
         on_revoked: Callable[[list[int]], None],
+        is_stopping: Callable[[], bool],
     ) -> None:
         self._settings = settings
         self._topic = settings.kafka_topic_raw
@@ -63,6 +64,7 @@ class KafkaBins:
         self._last_error = ""
         self._on_assigned = on_assigned
         self._on_revoked = on_revoked
+        self._is_stopping = is_stopping
         self._just_revoked: set[int] = set()
         self._consumer = Consumer(
             client_config(
@@ -80,7 +82,12 @@ class KafkaBins:
         self._consumer.subscribe([self._topic], on_assign=self._assign, on_revoke=self._revoke)
 
     def poll(self, timeout_s: float) -> list[Record]:
-        """Return the records that are there, waiting for the first one at most `timeout_s`."""
+        """Return the records that are there, waiting for the first one at most `timeout_s`.
+
+        Raises:
+            TransientError: the broker did not say where to read on, or the process is to stop while the
+                schema registry is away.
+        """
         try:
             messages = [first] if (first := self._consumer.poll(timeout_s)) is not None else []
             self._just_revoked.clear()
@@ -125,6 +132,8 @@ class KafkaBins:
                 log.warning("a record of ticks.raw is no bin, skipped", error=str(error))
                 return None
             except TransientError as error:
+                if self._is_stopping():
+                    raise
                 log.warning("waiting for the schema registry", error=str(error))
                 time.sleep(1)
 

@@ -43,7 +43,7 @@ def bins(monkeypatch):
     monkeypatch.setattr(kafka_engine, "Consumer", FakeConsumer)
     monkeypatch.setattr(kafka_engine, "partition_count", lambda *args: 6)
     monkeypatch.setattr(KafkaBins, "_decode", lambda self, value: None)
-    return KafkaBins(Settings.load(), lambda *args: None, lambda *args: None)
+    return KafkaBins(Settings.load(), lambda *args: None, lambda *args: None, is_stopping=lambda: False)
 
 
 def test_a_record_read_before_its_partition_was_taken_away_and_given_back_is_left_to_be_read_again(bins):
