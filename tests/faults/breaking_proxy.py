@@ -1,4 +1,4 @@
-"""A TCP proxy in front of a feed that breaks connections at random bytes: mid-headers, mid-hello, mid-line."""
+"""A TCP proxy before a feed that breaks connections at random bytes: mid-headers, mid-hello, mid-line."""
 
 import random
 import socket

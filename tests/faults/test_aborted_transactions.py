@@ -24,14 +24,13 @@ from tests.faults.outcome import committed
 from tests.processes import until
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
-ABORTS = 200
 START_MS, SYMBOLS, TICKS_A_SECOND = 1_600_000_000_000, [f"S{i}" for i in range(12)], 40
 FEED, RULES = Feed("aborted", "historical", is_numbered=True), Rules(partitions=6)
 
 
-def chunks(rng: random.Random) -> Iterator[bytes]:
+def chunks(count: int, rng: random.Random) -> Iterator[bytes]:
     """Yield a second of ticks at a time, so that each chunk closes bins and brings watermark records."""
-    for second in range(ABORTS + 2):
+    for second in range(count):
         lines = []
         for i in range(TICKS_A_SECOND):
             event_ms = START_MS + second * BAR_MS + i * BAR_MS // TICKS_A_SECOND - rng.randrange(700)
@@ -77,13 +76,14 @@ class Watcher(threading.Thread):
             self.wrong.append(f"the watermark {closed_to} came before {missing[:5]}")
 
 
+@pytest.mark.parametrize("aborts", [30, pytest.param(200, marks=pytest.mark.full)])
 def test_no_reader_sees_a_record_of_an_aborted_transaction_or_a_watermark_before_its_bins(
-    stack: RunningStack, tmp_path: Path
+    aborts: int, stack: RunningStack, tmp_path: Path
 ) -> None:
     settings = stack.settings()
-    rng = random.Random(200)
+    rng = random.Random(aborts)
     binner = Binner(FEED, RULES, is_deterministic=True)
-    batches = [(binner.process(chunk, 0), binner.snapshot()) for chunk in chunks(rng)]
+    batches = [(binner.process(chunk, 0), binner.snapshot()) for chunk in chunks(aborts + 2, rng)]
     records = [r for outputs, _ in batches for r in outputs if isinstance(r, TickBin)]
     watcher = Watcher(settings, [r for r in records if not is_watermark(r.symbol)])
     watcher.start()
@@ -96,7 +96,7 @@ def test_no_reader_sees_a_record_of_an_aborted_transaction_or_a_watermark_before
                 feed_id=FEED.feed_id, mode=FEED.mode, snapshot=snapshot, late_ms=RULES.late_ms,
                 bin_ms=RULES.bin_ms, is_ended=False, updated_ms=0,
             )  # fmt: skip
-            if any(isinstance(o, TickBin) and is_watermark(o.symbol) for o in outputs) and aborted < ABORTS:
+            if any(isinstance(o, TickBin) and is_watermark(o.symbol) for o in outputs) and aborted < aborts:
                 before = end_of(everything, settings)
                 sink.publish(outputs)
                 until(lambda n=before: end_of(everything, settings) > n, "records of an open transaction")
@@ -120,7 +120,7 @@ def test_no_reader_sees_a_record_of_an_aborted_transaction_or_a_watermark_before
         watcher.is_over = True
         watcher.join()
         everything.close()
-    assert aborted == ABORTS
+    assert aborted == aborts
     assert watcher.wrong == []
     expected = [[r for r in records if _partition(r) == p] for p in range(RULES.partitions)]
     assert committed(settings).raw == expected

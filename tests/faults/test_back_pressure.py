@@ -1,4 +1,4 @@
-"""A broker that takes nothing more: the worker stops reading the feed, keeps its memory, and loses nothing."""
+"""A broker that takes nothing more: the worker stops reading the feed, keeps its memory, loses nothing."""
 
 import signal
 import time

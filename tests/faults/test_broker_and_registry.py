@@ -78,7 +78,9 @@ def test_a_registry_that_is_killed_and_started_again_keeps_its_schemas_and_chang
                 assert run.pipeline.surprises() == []
             finally:
                 stack.stack.up()
-            run.pipeline.engines["0"].hit(signal.SIGKILL)  # the next one reads what was written before
+            engine = run.pipeline.engines["0"]
+            engine.hit(signal.SIGKILL)  # the next one reads what was written before
+            run.pipeline.wait_until(lambda e=engine: '"assigned"' in e.command.output, "the next engine")
         assert schema_ids(run) == ids
         run.assert_undisturbed()
 
