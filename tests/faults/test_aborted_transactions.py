@@ -76,7 +76,7 @@ class Watcher(threading.Thread):
             self.wrong.append(f"the watermark {closed_to} came before {missing[:5]}")
 
 
-@pytest.mark.parametrize("aborts", [30, pytest.param(200, marks=pytest.mark.full)])
+@pytest.mark.parametrize("aborts", [15, pytest.param(200, marks=pytest.mark.full)])
 def test_no_reader_sees_a_record_of_an_aborted_transaction_or_a_watermark_before_its_bins(
     aborts: int, stack: RunningStack, tmp_path: Path
 ) -> None:

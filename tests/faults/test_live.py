@@ -30,7 +30,7 @@ OF_THE_CONNECTION = ("ingest_ts_ms", "watermark_ms", "api_send_ts_ms", "line", "
 """W at close comes from heartbeats as well; each time a line is sent it carries the time of that."""
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.full)])
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.full)])
 def test_a_worker_of_a_live_feed_that_is_killed_goes_on_exactly(
     kills: int, stack: RunningStack, tmp_path: Path
 ) -> None:

@@ -41,6 +41,7 @@ def test_engines_that_join_and_leave_and_die_change_nothing(
         assert run.pipeline.surprises() == []
 
 
+@pytest.mark.full
 def test_an_engine_that_is_frozen_until_others_have_its_partitions_repeats_nothing(
     disturbed_run: Callable[..., AbstractContextManager[Run]],
 ) -> None:
