@@ -19,8 +19,8 @@ from tests.processes import Command, lines_of, run_offline
 
 FEED = ["--synthetic", "--historical", "--rate", "100", "--seed", "11"]
 DISTURBED = ["--disorder-ms", "800", "--late-rate", "0.02", "--disturb-seed", "4"]
-SPEED = 6
-FEW_FAULTS, SHORT_S, LONG_S = 6, 150, 1500
+SPEED = 4
+FEW_FAULTS, SHORT_S, LONG_S = 6, 120, 900
 """Up to so many faults the short feed is long enough, in seconds of market time; above that the long one."""
 EVERY_PORT = {"replay_metrics_port": 0, "agg_metrics_port": 0}
 

@@ -13,7 +13,7 @@ from tests.faults.pipeline import frozen
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(1800)]
 MANY = pytest.param(20, marks=pytest.mark.full)
-SLOWLY = 4
+SLOWLY = 3
 MOST_ENGINES = 3
 
 
