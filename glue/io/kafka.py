@@ -11,6 +11,9 @@ from glue.errors import SettingsError, TapelineError, TransientError
 from glue.settings import Settings
 
 REQUEST_TIMEOUT_S = 10.0
+OPEN_TRANSACTION_S = 40.0
+"""The broker ends a transaction that its producer left open after 15 s (glue.io.transactions); it looks for
+such every ten."""
 SESSION_TIMEOUT_S = 10.0
 """How long a group counts a killed member as one of its own."""
 _SILENT = logging.Logger("librdkafka", logging.CRITICAL + 1)
@@ -102,10 +105,15 @@ def forget_group(settings: Settings, group: str) -> None:
             return
 
 
-def read_to_end(settings: Settings, topic: str) -> list[Message]:
-    """Read all committed records of a topic up to its present end."""
-    partitions = range(partition_count(settings, topic))
-    return _read(settings, [TopicPartition(topic, p, OFFSET_BEGINNING) for p in partitions])
+def read_to_end(settings: Settings, topic: str, *, is_whole: bool = False) -> list[Message]:
+    """Read all committed records of a topic up to its present end.
+
+    A transaction that is open hides what others committed after it began. `is_whole` waits until those of now
+    are over, which the broker sees to; without it such records are left out.
+    """
+    partitions = [TopicPartition(topic, p, OFFSET_BEGINNING) for p in range(partition_count(settings, topic))]
+    ends = end_offsets(settings, partitions, isolation_level="read_uncommitted") if is_whole else None
+    return _read(settings, partitions, ends)
 
 
 def read_newest(settings: Settings, topic: str, since_ms: int, limit: int) -> list[Message]:
@@ -124,30 +132,35 @@ def read_newest(settings: Settings, topic: str, since_ms: int, limit: int) -> li
     return _read(settings, starts)
 
 
-def end_offsets(settings: Settings, partitions: list[TopicPartition]) -> list[int]:
-    """Return the end offset of each partition."""
-    consumer = reader(settings)
+def end_offsets(
+    settings: Settings, partitions: list[TopicPartition], isolation_level: str = "read_committed"
+) -> list[int]:
+    """Return the end offset of each partition: of what is committed, or of all there is."""
+    consumer = reader(settings, isolation_level=isolation_level)
     try:
         return [consumer.get_watermark_offsets(p, REQUEST_TIMEOUT_S)[1] for p in partitions]
     finally:
         consumer.close()
 
 
-def _read(settings: Settings, starts: list[TopicPartition]) -> list[Message]:
+def _read(settings: Settings, starts: list[TopicPartition], ends: list[int] | None = None) -> list[Message]:
     consumer = reader(settings)
+    least = {start.partition: end for start, end in zip(starts, ends or [], strict=bool(ends))}
+    wait_s = OPEN_TRANSACTION_S if ends else REQUEST_TIMEOUT_S
     try:
         consumer.assign(starts)
         messages: list[Message] = []
         ended: set[int] = set()
         while len(ended) < len(starts):
-            message = consumer.poll(REQUEST_TIMEOUT_S)
+            message = consumer.poll(wait_s)
             if message is None:
                 raise unreachable(settings)
             error = message.error()
             if error is None:
                 messages.append(message)
             elif error.code() == KafkaError._PARTITION_EOF:
-                ended.add(int(message.partition() or 0))
+                if int(message.offset() or 0) >= least.get(int(message.partition() or 0), 0):
+                    ended.add(int(message.partition() or 0))
             elif not error.retriable():
                 raise TapelineError(f"cannot read topic {starts[0].topic}: {error.str()}")
         return messages
@@ -155,15 +168,17 @@ def _read(settings: Settings, starts: list[TopicPartition]) -> list[Message]:
         consumer.close()
 
 
-def reader(settings: Settings, *, stop_at_end: bool = True) -> Consumer:
-    """Return a read_committed consumer for assigned partitions: it joins no group and commits nothing."""
+def reader(
+    settings: Settings, *, stop_at_end: bool = True, isolation_level: str = "read_committed"
+) -> Consumer:
+    """Return a consumer for assigned partitions: it joins no group and commits nothing."""
     return Consumer(
         client_config(
             settings,
             group_id="tapeline-reader",  # librdkafka wants one, though it is never joined
             enable_auto_commit=False,
             auto_offset_reset="earliest",
-            isolation_level="read_committed",
+            isolation_level=isolation_level,
             enable_partition_eof=stop_at_end,
             fetch_wait_max_ms=50,  # the end of a partition is told when a fetch comes back empty
         )

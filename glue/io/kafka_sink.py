@@ -103,7 +103,7 @@ def read_checkpoints(settings: Settings) -> tuple[dict[str, Checkpoint], dict[st
     """Return the newest checkpoint and base of every feed that ever wrote to these topics, by feed_id."""
     checkpoints: dict[str, Checkpoint] = {}
     bases: dict[str, Base] = {}
-    for message in read_to_end(settings, settings.kafka_topic_state):
+    for message in read_to_end(settings, settings.kafka_topic_state, is_whole=True):
         value = message.value()
         if value is None:
             continue

@@ -2,10 +2,18 @@
 
 import random
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 import pytest
 
+from glue.core.binner import Binner
+from glue.core.introduction import Feed
+from glue.core.watermarks import Rules
+from glue.io.kafka_sink import Checkpoint, KafkaSink, read_checkpoints
+from glue.io.transactions import transactional_producer
+from tests.conftest import RunningStack
 from tests.faults.conftest import Run
 from tests.faults.pipeline import frozen
 from tests.processes import Command
@@ -53,3 +61,29 @@ def test_a_frozen_worker_that_wakes_up_after_another_took_over_writes_nothing(
             assert_gave_up(older)
         run.assert_undisturbed()
         assert run.pipeline.surprises() == []
+
+
+def test_a_checkpoint_is_found_behind_the_open_transaction_of_another_worker(
+    stack: RunningStack, tmp_path: Path
+) -> None:
+    settings = stack.settings()
+    other = transactional_producer(settings, "another-feed")
+    other.begin_transaction()
+    other.produce(settings.kafka_topic_state, b"", b"another-feed")
+    other.flush()
+    sink = KafkaSink(settings, "this-feed", tmp_path / "dlt.jsonl", is_stopping=lambda: False)
+    binner = Binner(Feed("this-feed", "historical", is_numbered=True), Rules(partitions=6))
+    sink.publish(binner.process(b"no tick\n", 0))
+    checkpoint = Checkpoint(
+        feed_id="this-feed", mode="historical", snapshot=binner.snapshot(), late_ms=500, bin_ms=10,
+        is_ended=False, updated_ms=0,
+    )  # fmt: skip
+    sink.commit(checkpoint, binner.base())
+    sink.finish()
+    with ThreadPoolExecutor(1) as pool:
+        found = pool.submit(read_checkpoints, settings)
+        with pytest.raises(TimeoutError):
+            found.result(2)
+        other.abort_transaction()
+        checkpoints, _ = found.result(60)
+    assert list(checkpoints) == ["this-feed"]
