@@ -4,7 +4,15 @@ import logging
 import time
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient
 
 from glue.errors import SettingsError, TapelineError, TransientError
@@ -130,6 +138,20 @@ def read_newest(settings: Settings, topic: str, since_ms: int, limit: int) -> li
     finally:
         consumer.close()
     return _read(settings, starts)
+
+
+def publish(settings: Settings, topic: str, key: str, value: bytes) -> None:
+    """Append one record to partition 0 of a topic, outside any transaction.
+
+    Raises:
+        TransientError: no broker took it.
+    """
+    producer = Producer(client_config(settings, message_timeout_ms=int(REQUEST_TIMEOUT_S * 1000)))
+    failures: list[KafkaError | None] = []
+    producer.produce(topic, value, key, 0, on_delivery=lambda error, _: failures.append(error))
+    producer.flush(REQUEST_TIMEOUT_S * 1.5)
+    if failures != [None]:
+        raise unreachable(settings)
 
 
 def end_offsets(

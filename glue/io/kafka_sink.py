@@ -1,7 +1,8 @@
 """Bins, watermark records, dead letters and a checkpoint, each batch in one Kafka transaction."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import msgspec
 
@@ -9,7 +10,7 @@ from glue.core.binner import Output
 from glue.core.dead_letters import DeadLetter
 from glue.core.partition import is_watermark, partition_of, watermark_symbols
 from glue.core.resume import Base, Snapshot
-from glue.io.kafka import partition_count, read_to_end
+from glue.io.kafka import partition_count, publish, read_to_end
 from glue.io.registry import AvroWriter, Registry
 from glue.io.transactions import Transactions
 from glue.settings import Settings
@@ -34,6 +35,13 @@ class BaseRecord(msgspec.Struct, frozen=True, kw_only=True, tag="base"):
     base: Base
 
 
+class Claim(msgspec.Struct, frozen=True, kw_only=True, tag="claim"):
+    """Who writes the feed, told before an older worker is fenced; key = feed_id|claim."""
+
+    feed_id: str
+    worker: str
+
+
 class KafkaSink:
     """Publishes one feed's output; the transactional id is the feed's, so one worker at a time can."""
 
@@ -47,6 +55,8 @@ class KafkaSink:
             self._dead_letters = _writer(registry, settings.kafka_topic_dlt, "dead_letter.avsc")
         watermarks = watermark_symbols(self.partitions)
         self._watermark_partitions = {symbol: p for p, symbol in enumerate(watermarks)}
+        self._claim = Claim(feed_id=feed_id, worker=uuid4().hex)
+        publish(settings, settings.kafka_topic_state, f"{feed_id}|claim", msgspec.json.encode(self._claim))
         self._transactions = Transactions(settings, f"tapeline-replay-{feed_id}", is_stopping)
         dlt_path.parent.mkdir(parents=True, exist_ok=True)
         self._dlt_file = dlt_path.open("ab")
@@ -72,7 +82,8 @@ class KafkaSink:
         Does nothing when nothing was published.
 
         Raises:
-            TapelineError: another worker took the feed over, or the broker refuses for good.
+            Fenced: another worker took the feed over (is_superseded), or the broker was away for too long.
+            TapelineError: the broker refuses for good.
         """
         if self._transactions.is_empty:
             return
@@ -83,6 +94,14 @@ class KafkaSink:
             self._transactions.send(topic, f"{feed_id}|base", value, 0)
         self._transactions.send(topic, feed_id, msgspec.json.encode(checkpoint), 0)
         self._transactions.commit()
+
+    def is_superseded(self) -> bool:
+        """Tell whether another worker has begun to write this feed."""
+        newest = self._claim
+        for record in _read_state(self._settings):
+            if isinstance(record, Claim) and record.feed_id == newest.feed_id:
+                newest = record
+        return newest != self._claim
 
     def finish(self) -> None:
         """Close after the last commit."""
@@ -103,16 +122,19 @@ def read_checkpoints(settings: Settings) -> tuple[dict[str, Checkpoint], dict[st
     """Return the newest checkpoint and base of every feed that ever wrote to these topics, by feed_id."""
     checkpoints: dict[str, Checkpoint] = {}
     bases: dict[str, Base] = {}
-    for message in read_to_end(settings, settings.kafka_topic_state, is_whole=True):
-        value = message.value()
-        if value is None:
-            continue
-        record = msgspec.json.decode(value, type=Checkpoint | BaseRecord)
+    for record in _read_state(settings):
         if isinstance(record, Checkpoint):
             checkpoints[record.feed_id] = record
-        else:
+        elif isinstance(record, BaseRecord):
             bases[record.feed_id] = record.base
     return checkpoints, bases
+
+
+def _read_state(settings: Settings) -> Iterator[Checkpoint | BaseRecord | Claim]:
+    for message in read_to_end(settings, settings.kafka_topic_state, is_whole=True):
+        value = message.value()
+        if value is not None:
+            yield msgspec.json.decode(value, type=Checkpoint | BaseRecord | Claim)
 
 
 def _writer(registry: Registry, topic: str, schema_file: str) -> AvroWriter:
