@@ -14,7 +14,7 @@ from tests.scripted_feed import Exchange, scripted_feed
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 HELLO = b'{"type":"hello","feed_id":"fast","mode":"historical","resume":"since"}\n'
-LINES_A_WRITE, US_A_LINE = 2000, 100
+START_MS, LINES_A_WRITE, US_A_LINE = 1_600_000_000_000, 2000, 100
 BLOCKED_S = 2.0
 MOST_MORE_MB = 64
 
@@ -27,19 +27,20 @@ class FastFeed:
         self.is_over = False
 
     def answer(self, exchange: Exchange) -> None:
-        assert exchange.since_ms is None, "the connection was lost"
+        next_line = ((exchange.since_ms or START_MS) - START_MS) * 1000 // US_A_LINE
         exchange.begin()
         exchange.send(HELLO)
-        while not self.is_over:
-            exchange.send(b"".join(self._line(n) for n in range(self.lines, self.lines + LINES_A_WRITE)))
-            self.lines += LINES_A_WRITE
+        while not self.is_over or next_line < self.lines:
+            exchange.send(b"".join(self._line(n) for n in range(next_line, next_line + LINES_A_WRITE)))
+            next_line += LINES_A_WRITE
+            self.lines = max(self.lines, next_line)
         exchange.send(b'{"type":"end"}\n')
 
     @staticmethod
     def _line(number: int) -> bytes:
         second, us = divmod(number * US_A_LINE, 1_000_000)
         stamp = b'{"symbol":"S%d","px":10.5,"sz":1,"event_ts":%d.%06d,"seq":%d}\n'
-        return stamp % (number % 6, 1_600_000_000 + second, us, number)
+        return stamp % (number % 6, START_MS // 1000 + second, us, number)
 
 
 @pytest.mark.parametrize("frozen_s", [0, pytest.param(25, marks=pytest.mark.full)])

@@ -12,7 +12,7 @@ from glue.core.binner import Binner
 from glue.core.introduction import Feed
 from glue.core.watermarks import Rules
 from glue.io.kafka_sink import Checkpoint, KafkaSink, read_checkpoints
-from glue.io.transactions import transactional_producer
+from glue.io.transactions import TURNS, transactional_producer
 from tests.conftest import RunningStack
 from tests.faults.conftest import Run
 from tests.faults.pipeline import frozen
@@ -20,6 +20,7 @@ from tests.processes import Command
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(1200)]
 MANY = pytest.param(20, marks=pytest.mark.full)
+GAVE_UP = "the broker gave up a transaction"
 WHY = "another worker has taken over this feed"
 
 
@@ -59,6 +60,25 @@ def test_a_frozen_worker_that_wakes_up_after_another_took_over_writes_nothing(
                 run.pipeline.worker.start()
                 run.pipeline.wait_for_data()
             assert_gave_up(older)
+        run.assert_undisturbed()
+        assert run.pipeline.surprises() == []
+
+
+@pytest.mark.parametrize("count", [2, MANY])
+def test_a_worker_whose_transactions_the_broker_gave_up_goes_on_by_itself(
+    count: int, disturbed_run: Callable[..., AbstractContextManager[Run]]
+) -> None:
+    rng = random.Random(f"given up {count}")
+    with disturbed_run(faults=count) as run:
+        feed_id = run.expected.letters[0].dlt_id.partition("-")[0]
+        for turn in range(1, count + 1):
+            run.pipeline.wait_for_data()
+            run.pipeline.go_on(rng.uniform(0, 1.5))
+            # What the broker does to a producer that left a transaction open for too long: a new epoch.
+            transactional_producer(run.pipeline.settings, f"tapeline-replay-{feed_id}-{rng.randrange(TURNS)}")
+            run.pipeline.wait_until(
+                lambda n=turn: run.pipeline.worker.output.count(GAVE_UP) == n, "the new run"
+            )
         run.assert_undisturbed()
         assert run.pipeline.surprises() == []
 
