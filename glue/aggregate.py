@@ -59,6 +59,8 @@ class Engine:
                 try:
                     self._read()
                 except TransientError as error:
+                    if self._stop:
+                        break
                     now = time.monotonic()
                     if self._commit_count > reads_before or failing_since is None:
                         failing_since = now
@@ -76,7 +78,7 @@ class Engine:
         self._builders.clear()
         self._next_offsets.clear()
         self._bars = KafkaBars(self._settings, self._instance)
-        self._bins = KafkaBins(self._settings, self._assigned, self._revoked)
+        self._bins = KafkaBins(self._settings, self._assigned, self._revoked, lambda: bool(self._stop))
         self._has_started = True
         try:
             while not self._stop:

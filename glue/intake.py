@@ -137,6 +137,10 @@ class Intake:
         """Close after a failure; the next run goes on from the last commit."""
         self._sink.abandon()
 
+    def can_begin_again(self) -> bool:
+        """Tell, of a fenced worker, whether the feed is still its own, to go on with from the last commit."""
+        return self._is_resumable and isinstance(self._sink, KafkaSink) and not self._sink.is_superseded()
+
     def fields(self) -> dict[str, object]:
         """Return what progress and the last log event show."""
         binner = self.binner

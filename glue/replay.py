@@ -16,6 +16,7 @@ from glue.intake import Intake, now_ms
 from glue.io.http_feed import Chunk, Connection, Disconnected, LongLine, Opened
 from glue.io.kafka import forget_group, partition_count
 from glue.io.topics import recreate_topics
+from glue.io.transactions import Fenced
 from glue.presence import present
 from glue.progress import Progress
 from glue.settings import Settings
@@ -46,17 +47,16 @@ class Replay:
             TapelineError: the feed refuses, changes or is never reached, or the broker fails for good.
         """
         try:
-            while not self._is_over:
-                connection = Connection(self._settings, self._since_ms())
+            while True:
                 try:
-                    lost = self._read(connection)
-                finally:
-                    connection.close()
-                    metrics.CONNECTED.set(0)
-                if lost is not None:
-                    self._wait_to_reconnect(lost)
-            if self._intake is not None:
-                self._intake.finish()
+                    self._run_to_end()
+                    break
+                except Fenced:
+                    if self._intake is None or not self._intake.can_begin_again():
+                        raise
+                log.warning("the broker gave up a transaction, going on from the last one that it has")
+                self._intake.abandon()
+                self._intake = None
         except BaseException:
             if self._intake is not None:
                 self._intake.abandon()
@@ -65,6 +65,19 @@ class Replay:
             self._progress.close()
         is_ended = self._intake is not None and self._intake.binner.is_ended
         log.info("feed ended" if is_ended else "stopped", **self._fields())
+
+    def _run_to_end(self) -> None:
+        while not self._is_over:
+            connection = Connection(self._settings, self._since_ms())
+            try:
+                lost = self._read(connection)
+            finally:
+                connection.close()
+                metrics.CONNECTED.set(0)
+            if lost is not None:
+                self._wait_to_reconnect(lost)
+        if self._intake is not None:
+            self._intake.finish()
 
     @property
     def _is_over(self) -> bool:

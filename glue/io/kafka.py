@@ -1,17 +1,32 @@
 """What every Kafka client of Tapeline shares: configuration, waiting for the broker, partition counts."""
 
+import logging
 import time
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient
 
 from glue.errors import SettingsError, TapelineError, TransientError
 from glue.settings import Settings
 
 REQUEST_TIMEOUT_S = 10.0
+OPEN_TRANSACTION_S = 40.0
+"""The broker ends a transaction that its producer left open after 15 s (glue.io.transactions); it looks for
+such every ten."""
 SESSION_TIMEOUT_S = 10.0
 """How long a group counts a killed member as one of its own."""
+_SILENT = logging.Logger("librdkafka", logging.CRITICAL + 1)
+"""Drops librdkafka's own log lines, a fatal one comes whatever `log_level` says; errors reach the caller as
+exceptions and error callbacks."""
 MAY_PASS = {
     "NOT_COORDINATOR",  # these three until a new broker has made its topic of offsets
     "COORDINATOR_NOT_AVAILABLE",
@@ -25,7 +40,7 @@ def client_config(settings: Settings, **more: Any) -> dict[str, Any]:
     config: dict[str, Any] = {
         "bootstrap.servers": settings.kafka_brokers,
         "client.id": "tapeline",
-        "logger": _silent,
+        "logger": _SILENT,
         "log_level": 0,
     }
     for pair in filter(None, settings.kafka_properties.get_secret_value().split(",")):
@@ -98,10 +113,15 @@ def forget_group(settings: Settings, group: str) -> None:
             return
 
 
-def read_to_end(settings: Settings, topic: str) -> list[Message]:
-    """Read all committed records of a topic up to its present end."""
-    partitions = range(partition_count(settings, topic))
-    return _read(settings, [TopicPartition(topic, p, OFFSET_BEGINNING) for p in partitions])
+def read_to_end(settings: Settings, topic: str, *, is_whole: bool = False) -> list[Message]:
+    """Read all committed records of a topic up to its present end.
+
+    A transaction that is open hides what others committed after it began. `is_whole` waits until those of now
+    are over, which the broker sees to; without it such records are left out.
+    """
+    partitions = [TopicPartition(topic, p, OFFSET_BEGINNING) for p in range(partition_count(settings, topic))]
+    ends = end_offsets(settings, partitions, isolation_level="read_uncommitted") if is_whole else None
+    return _read(settings, partitions, ends)
 
 
 def read_newest(settings: Settings, topic: str, since_ms: int, limit: int) -> list[Message]:
@@ -120,30 +140,49 @@ def read_newest(settings: Settings, topic: str, since_ms: int, limit: int) -> li
     return _read(settings, starts)
 
 
-def end_offsets(settings: Settings, partitions: list[TopicPartition]) -> list[int]:
-    """Return the end offset of each partition."""
-    consumer = reader(settings)
+def publish(settings: Settings, topic: str, key: str, value: bytes) -> None:
+    """Append one record to partition 0 of a topic, outside any transaction.
+
+    Raises:
+        TransientError: no broker took it.
+    """
+    producer = Producer(client_config(settings, message_timeout_ms=int(REQUEST_TIMEOUT_S * 1000)))
+    failures: list[KafkaError | None] = []
+    producer.produce(topic, value, key, 0, on_delivery=lambda error, _: failures.append(error))
+    producer.flush(REQUEST_TIMEOUT_S * 1.5)
+    if failures != [None]:
+        raise unreachable(settings)
+
+
+def end_offsets(
+    settings: Settings, partitions: list[TopicPartition], isolation_level: str = "read_committed"
+) -> list[int]:
+    """Return the end offset of each partition: of what is committed, or of all there is."""
+    consumer = reader(settings, isolation_level=isolation_level)
     try:
         return [consumer.get_watermark_offsets(p, REQUEST_TIMEOUT_S)[1] for p in partitions]
     finally:
         consumer.close()
 
 
-def _read(settings: Settings, starts: list[TopicPartition]) -> list[Message]:
+def _read(settings: Settings, starts: list[TopicPartition], ends: list[int] | None = None) -> list[Message]:
     consumer = reader(settings)
+    least = {start.partition: end for start, end in zip(starts, ends or [], strict=bool(ends))}
+    wait_s = OPEN_TRANSACTION_S if ends else REQUEST_TIMEOUT_S
     try:
         consumer.assign(starts)
         messages: list[Message] = []
         ended: set[int] = set()
         while len(ended) < len(starts):
-            message = consumer.poll(REQUEST_TIMEOUT_S)
+            message = consumer.poll(wait_s)
             if message is None:
                 raise unreachable(settings)
             error = message.error()
             if error is None:
                 messages.append(message)
             elif error.code() == KafkaError._PARTITION_EOF:
-                ended.add(int(message.partition() or 0))
+                if int(message.offset() or 0) >= least.get(int(message.partition() or 0), 0):
+                    ended.add(int(message.partition() or 0))
             elif not error.retriable():
                 raise TapelineError(f"cannot read topic {starts[0].topic}: {error.str()}")
         return messages
@@ -151,20 +190,18 @@ def _read(settings: Settings, starts: list[TopicPartition]) -> list[Message]:
         consumer.close()
 
 
-def reader(settings: Settings, *, stop_at_end: bool = True) -> Consumer:
-    """Return a read_committed consumer for assigned partitions: it joins no group and commits nothing."""
+def reader(
+    settings: Settings, *, stop_at_end: bool = True, isolation_level: str = "read_committed"
+) -> Consumer:
+    """Return a consumer for assigned partitions: it joins no group and commits nothing."""
     return Consumer(
         client_config(
             settings,
             group_id="tapeline-reader",  # librdkafka wants one, though it is never joined
             enable_auto_commit=False,
             auto_offset_reset="earliest",
-            isolation_level="read_committed",
+            isolation_level=isolation_level,
             enable_partition_eof=stop_at_end,
             fetch_wait_max_ms=50,  # the end of a partition is told when a fetch comes back empty
         )
     )
-
-
-def _silent(*args: object) -> None:
-    """Drop librdkafka's own log lines; errors reach the caller as exceptions and error callbacks."""

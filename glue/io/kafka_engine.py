@@ -55,6 +55,7 @@ class KafkaBins:
         settings: Settings,
         on_assigned: Callable[[int, int], None],
         on_revoked: Callable[[list[int]], None],
+        is_stopping: Callable[[], bool],
     ) -> None:
         self._settings = settings
         self._topic = settings.kafka_topic_raw
@@ -64,6 +65,8 @@ class KafkaBins:
         self._last_error = ""
         self._on_assigned = on_assigned
         self._on_revoked = on_revoked
+        self._is_stopping = is_stopping
+        self._just_revoked: set[int] = set()
         self._consumer = Consumer(
             client_config(
                 settings,
@@ -80,14 +83,23 @@ class KafkaBins:
         self._consumer.subscribe([self._topic], on_assign=self._assign, on_revoke=self._revoke)
 
     def poll(self, timeout_s: float) -> list[Record]:
-        """Return the records that are there, waiting for the first one at most `timeout_s`."""
+        """Return the records that are there, waiting for the first one at most `timeout_s`.
+
+        Raises:
+            TransientError: the broker did not say where to read on, or the process is to stop while the
+                schema registry is away.
+        """
         try:
-            first = self._consumer.poll(timeout_s)
-            rest = self._consumer.consume(MAX_RECORDS - 1, 0) if first is not None else []
+            messages = [first] if (first := self._consumer.poll(timeout_s)) is not None else []
+            self._just_revoked.clear()
+            rest = self._consumer.consume(MAX_RECORDS - 1, 0) if messages else []
         except KafkaException as exception:  # raised by the calls in _assign
             raise TransientError(kafka_error(exception).str()) from None
+        # A partition may be taken away and given back in between: then it is read again from what is
+        # committed. Of what `consume` returns the client itself has dropped such records.
+        messages = [m for m in messages if m.partition() not in self._just_revoked] + rest
         records = []
-        for message in [first, *rest] if first is not None else []:
+        for message in messages:
             error = message.error()
             if error is not None:
                 self._on_error(error)
@@ -121,6 +133,8 @@ class KafkaBins:
                 log.warning("a record of ticks.raw is no bin, skipped", error=str(error))
                 return None
             except TransientError as error:
+                if self._is_stopping():
+                    raise
                 log.warning("waiting for the schema registry", error=str(error))
                 time.sleep(1)
 
@@ -132,6 +146,7 @@ class KafkaBins:
         log.info("assigned", partitions=[p.partition for p in partitions])
 
     def _revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._just_revoked.update(p.partition for p in partitions)
         self._on_revoked([p.partition for p in partitions])
         log.info("revoked", partitions=[p.partition for p in partitions])
 

@@ -1,7 +1,8 @@
 """Bins, watermark records, dead letters and a checkpoint, each batch in one Kafka transaction."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import msgspec
 
@@ -11,7 +12,7 @@ from glue.core.partition import Shard, is_watermark, partition_of, watermark_sym
 from glue.core.resume import Base, Snapshot
 from glue.errors import SettingsError, TapelineError
 from glue.io.bin_codec import SCHEMA_FILE, BinWriter
-from glue.io.kafka import partition_count, read_to_end
+from glue.io.kafka import partition_count, publish, read_to_end
 from glue.io.registry import AvroWriter, Registry
 from glue.io.transactions import Transactions
 from glue.settings import Settings
@@ -39,6 +40,14 @@ class BaseRecord(msgspec.Struct, frozen=True, kw_only=True, tag="base"):
     base: Base
 
 
+class Claim(msgspec.Struct, frozen=True, kw_only=True, tag="claim"):
+    """Who writes a shard of the feed, told before an older worker is fenced; key = feed_id|shard|claim."""
+
+    feed_id: str
+    shard: Shard
+    worker: str
+
+
 class KafkaSink:
     """Publishes one feed's output; the transactional id is the feed's and the shard's, so one worker can."""
 
@@ -59,6 +68,9 @@ class KafkaSink:
             self._dead_letters = AvroWriter("dead_letter.avsc", letters_id)
         watermarks = watermark_symbols(self.partitions)
         self._watermark_partitions = {symbol: p for p, symbol in enumerate(watermarks)}
+        self._claim = Claim(feed_id=feed_id, shard=shard, worker=uuid4().hex)
+        claim_key = f"{feed_id}|{shard}|claim"
+        publish(settings, settings.kafka_topic_state, claim_key, msgspec.json.encode(self._claim))
         self._transactions = Transactions(settings, f"tapeline-replay-{feed_id}{shard.suffix}", is_stopping)
         dlt_path.parent.mkdir(parents=True, exist_ok=True)
         self._dlt_file = dlt_path.open("ab")
@@ -84,7 +96,8 @@ class KafkaSink:
         Does nothing when nothing was published.
 
         Raises:
-            TapelineError: another worker took the feed over, or the broker refuses for good.
+            Fenced: another worker took the feed over (is_superseded), or the broker was away for too long.
+            TapelineError: the broker refuses for good.
         """
         if self._transactions.is_empty:
             return
@@ -95,6 +108,14 @@ class KafkaSink:
             self._transactions.send(topic, f"{feed_id}|{shard}|base", value, 0)
         self._transactions.send(topic, f"{feed_id}|{shard}", msgspec.json.encode(checkpoint), 0)
         self._transactions.commit()
+
+    def is_superseded(self) -> bool:
+        """Tell whether another worker has begun to write this feed."""
+        newest = self._claim
+        for record in _read_state(self._settings):
+            if isinstance(record, Claim) and (record.feed_id, record.shard) == (newest.feed_id, newest.shard):
+                newest = record
+        return newest != self._claim
 
     def finish(self) -> None:
         """Close after the last commit."""
@@ -118,19 +139,23 @@ def read_checkpoints(settings: Settings) -> tuple[list[Checkpoint], dict[tuple[s
     """
     checkpoints: dict[tuple[str, Shard], Checkpoint] = {}
     bases: dict[tuple[str, Shard], Base] = {}
-    for message in read_to_end(settings, settings.kafka_topic_state):
+    for record in _read_state(settings):
+        if isinstance(record, Checkpoint):
+            checkpoints[record.feed_id, record.shard] = record
+        elif isinstance(record, BaseRecord):
+            bases[record.feed_id, record.shard] = record.base
+    return list(checkpoints.values()), bases
+
+
+def _read_state(settings: Settings) -> Iterator[Checkpoint | BaseRecord | Claim]:
+    for message in read_to_end(settings, settings.kafka_topic_state, is_whole=True):
         value = message.value()
         if value is None:
             continue
         try:
-            record = msgspec.json.decode(value, type=Checkpoint | BaseRecord)
+            yield msgspec.json.decode(value, type=Checkpoint | BaseRecord | Claim)
         except msgspec.MsgspecError as error:
             raise TapelineError(
                 f"{settings.kafka_topic_state} holds a record of another version ({error}); start with "
                 "--fresh, or set KAFKA_TOPIC_STATE and the other topics to new names"
             ) from None
-        if isinstance(record, Checkpoint):
-            checkpoints[record.feed_id, record.shard] = record
-        else:
-            bases[record.feed_id, record.shard] = record.base
-    return list(checkpoints.values()), bases

@@ -25,6 +25,13 @@ NO_ANSWER = {"_TIMED_OUT", "_TRANSPORT", "_ALL_BROKERS_DOWN"}
 log = structlog.get_logger()
 
 
+class Fenced(TapelineError):
+    """A newer process has the transactional id, or the broker gave up the transaction after TIMEOUT_MS.
+
+    The broker does not tell which.
+    """
+
+
 class Transactions:
     """Sends records in transactions under a fixed id: the newest process with the id fences all others."""
 
@@ -61,8 +68,9 @@ class Transactions:
         """Commit what was sent; a transaction that fails is sent again whole until KAFKA_GIVE_UP_MS.
 
         Raises:
-            TapelineError: another process took over the id, the broker refuses for good or stays away, or
-                the process is to stop meanwhile. What was not committed is done again by the next run.
+            Fenced: another process took over the id, or the broker was away for too long.
+            TapelineError: the broker refuses for good or stays away, or the process is to stop meanwhile.
+                What was not committed is done again by the next run.
         """
         began = time.monotonic()
         while True:
@@ -117,7 +125,7 @@ class Transactions:
     def _refuse_if_final(self, error: KafkaError) -> None:
         if error.name() in FENCED:
             self._is_open = False
-            raise TapelineError("another worker has taken over this feed; this one stops")
+            raise Fenced("another worker has taken over this feed; this one stops")
         if error.fatal():
             self._is_open = False
             raise TapelineError(f"the broker refused a transaction for good: {error.str()}")

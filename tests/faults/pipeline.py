@@ -1,0 +1,181 @@
+"""A pipeline of real processes that is disturbed while data flows, and a supervisor that starts it again."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from confluent_kafka import KafkaException, TopicPartition
+
+from glue.io.kafka import reader
+from glue.settings import Settings
+from tests.processes import Command, bars_on_topic, env_of, until
+
+DEADLINE_S = 120.0
+ENDED = '"feed ended"'
+
+
+class Part:
+    """A worker or an engine under a supervisor: started again whenever it ends before its time."""
+
+    def __init__(self, name: str, args: list[str], cwd: Path, env: dict[str, str]) -> None:
+        self.name = name
+        self.is_done = False
+        """Whether it came to the end of the feed."""
+        self.surprises: list[str] = []
+        """The output of each run that ended although nobody ended it."""
+        self._new = lambda: Command("-m", *args, cwd=cwd, env=env)
+        self._commands: list[Command] = []
+        self.start()
+
+    @property
+    def command(self) -> Command:
+        """The newest run."""
+        return self._commands[-1]
+
+    @property
+    def output(self) -> str:
+        """What all runs so far have printed."""
+        return "\n".join(command.output for command in self._commands)
+
+    def start(self) -> None:
+        """Start it, whatever became of the run before."""
+        self._commands.append(self._new())
+
+    def hit(self, sig: signal.Signals) -> None:
+        """End it with a signal and start it again."""
+        code, output = self.command.stop(sig, DEADLINE_S), self.command.output
+        is_as_told = code == (0 if sig == signal.SIGTERM and output else -sig)  # silent: no handler yet
+        assert is_as_told or self._has_ended, f"exit code {code}: {output[-3000:]}"
+        self._start_again()
+
+    def watch(self) -> None:
+        """Do what a supervisor does: start what has ended, unless the feed is over."""
+        if self.command.is_running or self.is_done:
+            return
+        self.command.wait()
+        if not self._has_ended:
+            self.surprises.append(self.command.output)
+        self._start_again()
+
+    def close(self) -> None:
+        """End all runs, whatever state they are in."""
+        for command in self._commands:
+            if command.is_running:
+                command.stop(signal.SIGKILL)
+
+    @property
+    def _has_ended(self) -> bool:
+        return ENDED in self.command.output
+
+    def _start_again(self) -> None:
+        self.is_done = self._has_ended
+        if not self.is_done:
+            self.start()
+
+
+class Pipeline:
+    """One worker, some engines, and the topics between them."""
+
+    def __init__(self, settings: Settings, url: str, cwd: Path) -> None:
+        self.settings = settings
+        self.cwd = cwd
+        self._env = env_of(settings)
+        self._reader = reader(settings)
+        self.worker = Part("replay", ["glue.replay", "--url", url], cwd, self._env)
+        self.engines: dict[str, Part] = {}
+        self._removed: list[Part] = []
+        self.add_engine("0")
+
+    @property
+    def parts(self) -> list[Part]:
+        return [self.worker, *self.engines.values()]
+
+    def add_engine(self, instance: str) -> Part:
+        """Start one more engine next to the others."""
+        engine = Part(instance, ["glue.aggregate", "--instance", instance], self.cwd, self._env)
+        self.engines[instance] = engine
+        return engine
+
+    def remove_engine(self, instance: str, sig: signal.Signals) -> None:
+        """End an engine for good."""
+        engine = self.engines.pop(instance)
+        self._removed.append(engine)
+        assert engine.command.stop(sig, DEADLINE_S) == (0 if sig == signal.SIGTERM else -sig)
+
+    def wait_until(self, is_true: Callable[[], object], what: str, deadline_s: float = DEADLINE_S) -> None:
+        """Wait with the supervisor at work."""
+
+        def watched() -> object:
+            for part in self.parts:
+                part.watch()
+            return is_true()
+
+        try:
+            until(watched, what, deadline_s)
+        except AssertionError:
+            raise AssertionError(f"waited for {what}\n{self._told()}") from None
+
+    def wait_for_data(self, records: int = 200) -> None:
+        """Wait until so much more is on ticks.raw: the pipeline has got over what was done to it."""
+        before = self._raw_end()
+        self.wait_until(
+            lambda: self.worker.is_done or self._raw_end() >= before + records, f"{records} more records"
+        )
+        assert not self.worker.is_done, "the feed is too short for so many faults"
+
+    def go_on(self, seconds: float) -> None:
+        """Let it run, so that the next fault strikes at a moment of its own."""
+        end = time.monotonic() + seconds
+        self.wait_until(lambda: time.monotonic() >= end, f"{seconds} s")
+
+    def finish(self, bar_count: int) -> None:
+        """Wait for the end of the feed and for all its bars, then stop the engines as a user does."""
+        self.wait_until(lambda: self.worker.is_done, "the end of the feed")
+        self.wait_until(lambda: len(bars_on_topic(self.settings)) >= bar_count, f"{bar_count} bars")
+        for engine in self.engines.values():
+            assert engine.command.stop(signal.SIGTERM, DEADLINE_S) == 0, engine.command.output[-3000:]
+        assert "Traceback" not in self._told(10**9), self._told()
+
+    def surprises(self) -> list[str]:
+        """Return the ends of the output of all runs that ended by themselves."""
+        parts = [*self.parts, *self._removed]
+        return [f"{part.name}: {output[-600:]}" for part in parts for output in part.surprises]
+
+    def close(self) -> None:
+        self._reader.close()
+        for part in [*self.parts, *self._removed]:
+            part.close()
+
+    def _raw_end(self) -> int:
+        """Return the sum of the end offsets of ticks.raw; 0 while the broker is away."""
+        topic, end = self.settings.kafka_topic_raw, 0
+        with suppress(KafkaException):
+            for partition in range(self.settings.kafka_partitions):
+                end += self._reader.get_watermark_offsets(TopicPartition(topic, partition), 1)[1]
+        return end
+
+    def _told(self, length: int = 3000) -> str:
+        return "\n".join(f"--- {part.name}, \n{part.output[-length:]}" for part in self.parts)
+
+
+@contextmanager
+def frozen(command: Command) -> Iterator[None]:
+    """Keep a process from running for as long as the block lasts."""
+    os.kill(command.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(command.pid, signal.SIGCONT)
+
+
+@contextmanager
+def pipeline(settings: Settings, url: str, cwd: Path) -> Iterator[Pipeline]:
+    """Run a worker and an engine for as long as the block lasts."""
+    running = Pipeline(settings, url, cwd)
+    try:
+        yield running
+    finally:
+        running.close()
