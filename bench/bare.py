@@ -9,7 +9,7 @@ from glue.settings import Settings
 
 TIMEOUT_S = 30.0
 PRODUCERS = 2
-"""Producers that take turns, as in the worker: alone, one waits after each commit for the broker's markers."""
+"""They take turns, as in the worker: one alone waits after each commit for the broker's markers."""
 
 
 class BareTransactions:
@@ -43,7 +43,9 @@ class BareTransactions:
         producer.produce_batch(self._settings.kafka_topic_raw, records)
 
     def commit(self, checkpoint: bytes) -> None:
-        """Commit what was sent, with a checkpoint."""
+        """Commit what was sent, with a checkpoint; does nothing when nothing was."""
+        if not self._is_open:
+            return
         producer = self._producers[self._turn]
         producer.produce(self._settings.kafka_topic_state, checkpoint, "bare", 0)
         producer.commit_transaction(TIMEOUT_S)

@@ -20,8 +20,10 @@ LEAST_RATIO = 3.0
 MOST_GROWTH = 1.5
 NOTE = (
     "in process, `Binner.process` over {chunks} of the synthetic market, times stretched to the exact rate; "
-    "{ticks:,} ticks a turn. The plain version is bench/plain.py (json.loads, dictionaries); before timing, both give "
-    "the same bins, watermark records and dead letters on this feed and on one with bad, late and disordered lines"
+    "{ticks:,} ticks a turn. The plain version is bench/plain.py (json.loads, dictionaries); before "
+    "timing, both give "
+    "the same bins, watermark records and dead letters on this feed and on one with bad, late and "
+    "disordered lines"
 )
 
 
@@ -115,7 +117,8 @@ def _symbols_row(ticks: int, turns: int, say: Say) -> Row:
         "10 symbols",
         ns["10 symbols"],
         unit="ns",
-        note="in process, `Binner.process`; 1,000 ticks/s, the symbols in turn, so that each tick is a bin of its own "
+        note="in process, `Binner.process`; 1,000 ticks/s, the symbols in turn, so that each tick is a bin "
+        "of its own "
         "with either number of symbols",
     )
     return msgspec.structs.replace(
@@ -133,7 +136,9 @@ def _seconds(binner: Binner | PlainBinner, work: Work) -> float:
 
 def _decode_s(work: Work) -> float:
     decode = msgspec.json.Decoder(Tick).decode_lines
-    chunks = list(chunks_of(work)) if work.feed.mode == "historical" else [_ticks_only(c) for c in chunks_of(work)]
+    chunks = (
+        list(chunks_of(work)) if work.feed.mode == "historical" else [_ticks_only(c) for c in chunks_of(work)]
+    )
     began = time.perf_counter()
     for chunk in chunks:
         decode(chunk)

@@ -1,8 +1,8 @@
-"""The plain version: the same watermark rules with json.loads and dictionaries, as one would first write them.
+"""The plain version: the same watermark rules with json.loads and dictionaries.
 
-It gives the same bins, watermark records and dead letters as glue.core on the feeds measured here, which
-the bench checks before it times anything. Left out, to its advantage: resume, idle close, and the confirmation of a
-jump by two more ticks (a jump is refused at once).
+It gives the same bins, watermark records and dead letters as glue.core on the feeds measured here, which the
+bench checks before it times anything. Left out, to its advantage: resume, idle close, and the
+confirmation of a jump by two more ticks (a jump is refused at once).
 """
 
 import hashlib

@@ -13,9 +13,10 @@ from bench.rounds import paired_ratio
 RESULTS = Path(__file__).parent / "RESULTS.md"
 HEADINGS = ("what", "measured", "beside", "ratio", "goal", "met")
 INTRODUCTION = """\
-Written by `make bench`; do not edit. Each row is beside a plain version or a limit that was measured in the same run,
-the two taking turns, so the ratio means more than the numbers. Where there were several turns, the median is shown with
-the lowest and the highest in brackets; the ratio is the median of the ratios within each turn.
+Written by `make bench`; do not edit. Each row is beside a plain version or a limit that was measured in the
+same run, the two taking turns, so the ratio means more than the numbers. Where there were several turns, the
+median is shown with the lowest and the highest in brackets; the ratio is the median of the ratios within each
+turn.
 """
 
 

@@ -1,6 +1,7 @@
 """Runs of the things compared, taking turns, so that a noisy moment hits them all alike."""
 
 import gc
+import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 
@@ -29,4 +30,4 @@ def paired_ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
 def percentile(values: Sequence[float], percent: float) -> float:
     """Return the nearest-rank percentile."""
     ordered = sorted(values)
-    return ordered[max(0, -(-len(ordered) * percent // 100).__int__() - 1)]
+    return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]

@@ -44,7 +44,9 @@ def _sink_row(stage: Stage, say: Say, ticks: int, turns: int) -> Row:
         return of.count / (time.perf_counter() - began)
 
     def bare_librdkafka() -> float:
-        fresh = [[dict(record) for record in records] for records in payloads]  # the client may write into them
+        fresh = [
+            [dict(record) for record in records] for records in payloads
+        ]  # the client may write into them
         began = time.perf_counter()
         for records in fresh:
             bare.send(records)
@@ -59,16 +61,18 @@ def _sink_row(stage: Stage, say: Say, ticks: int, turns: int) -> Row:
         "librdkafka, serialized before",
         rates["librdkafka"],
         at_least=LEAST_RATIO,
-        note=f"`KafkaSink.publish` and `commit`: Avro, partitions, a transaction with checkpoint every {BATCH:,} records, "
-        f"{of.count:,} records of {SYMBOLS} symbols a turn; beside `produce_batch` of the same payloads to the same "
+        note="`KafkaSink.publish` and `commit`: Avro, partitions, a transaction with checkpoint every "
+        f"{BATCH:,} records, "
+        f"{of.count:,} records of {SYMBOLS} symbols a turn; beside `produce_batch` of the same payloads to "
+        "the same "
         "partitions in the same batches, by two transactional producers that take turns as the sink's do",
     )
 
 
 def _worker_row(stage: Stage, say: Say, ticks: int, turns: int) -> Row:
     rate = 2_000
-    options = ("--synthetic", "--historical", "--symbols", str(SYMBOLS), "--rate", str(rate), "--speed", "0",
-               "--duration", str(ticks // rate))  # fmt: skip
+    sizes = {"--symbols": SYMBOLS, "--rate": rate, "--duration": ticks // rate, "--speed": 0}
+    options = ["--synthetic", "--historical", *(text for item in sizes.items() for text in map(str, item))]
 
     def worker() -> float:
         settings = stage.settings()
@@ -99,6 +103,7 @@ def _worker_row(stage: Stage, say: Say, ticks: int, turns: int) -> Row:
         rates["glue.replay"],
         "reading the feed alone",
         rates["feed alone"],
-        note=f"`glue.replay` on `glue.mock_api --speed 0`, {SYMBOLS} symbols; ticks over the time from the first to the last "
+        note=f"`glue.replay` on `glue.mock_api --speed 0`, {SYMBOLS} symbols; ticks over the time from the "
+        "first to the last "
         "record's append. The feed, made on the fly by the mock API, runs on the same cores",
     )

@@ -17,6 +17,8 @@ from glue.settings import Settings
 SCHEMA_DIR = Path(__file__).parents[1] / "schemas"
 HEADER_BYTES = 5
 BATCH = 2_000
+END_WAIT_S = 0.1
+"""`consume` waits so long for a full batch."""
 
 
 def parsed_schema(name: str) -> Any:
@@ -32,9 +34,9 @@ def encode(schema: Any, schema_id: int, record: dict[str, Any]) -> bytes:
     return buffer.getvalue()
 
 
-def decode(schema: Any, value: bytes) -> dict[str, Any]:
+def decode(schema: Any, value: bytes, header_bytes: int = HEADER_BYTES) -> dict[str, Any]:
     """Return the fields of a record in that format."""
-    record = fastavro.schemaless_reader(io.BytesIO(value[HEADER_BYTES:]), schema, None)
+    record = fastavro.schemaless_reader(io.BytesIO(value[header_bytes:]), schema, None)
     assert isinstance(record, dict)
     return record
 
@@ -47,7 +49,7 @@ def committed(settings: Settings, topic: str) -> Iterator[Message]:
         consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in range(partitions)])
         left = partitions
         while left:
-            for message in consumer.consume(BATCH, 1.0):
+            for message in consumer.consume(BATCH, END_WAIT_S):
                 error = message.error()
                 if error is None:
                     yield message

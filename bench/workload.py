@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator, Sequence
+from heapq import heappop, heappush
 from itertools import islice
 
 import msgspec
@@ -28,11 +29,7 @@ class Work(msgspec.Struct, frozen=True):
     feed: Feed
     chunks: list[Timed]
     ticks: int
-
-    @property
-    def lines(self) -> int:
-        """All lines, heartbeats included."""
-        return sum(chunk.count(b"\n") for chunk, _ in self.chunks)
+    per_second: float
 
 
 def market(symbols: Sequence[str], per_second: float, ticks: int) -> list[SourceTick]:
@@ -51,18 +48,18 @@ def market(symbols: Sequence[str], per_second: float, ticks: int) -> list[Source
 
 
 def historical(symbols: Sequence[str], per_second: float, ticks: int) -> Work:
-    """A recorded feed as fast as it goes: the mock API writes CHUNK_LINES lines at a time."""
+    """Return a recorded feed as the mock API sends it at speed 0: CHUNK_LINES lines at a time."""
     encoder = ChunkEncoder()
     entries = [_entry(tick) for tick in market(symbols, per_second, ticks)]
     now_ms = START_MS + 86_400_000
     chunks = [
         (encoder.encode(entries[i : i + CHUNK_LINES]).data, now_ms) for i in range(0, ticks, CHUNK_LINES)
     ]
-    return Work(Feed("bench-historical", "historical", True), chunks, ticks)
+    return Work(Feed("bench-historical", "historical", True), chunks, ticks, per_second)
 
 
 def live(symbols: Sequence[str], per_second: float, ticks: int) -> Work:
-    """A live feed: lines with send times, in pieces of LIVE_CHUNK_MS, a heartbeat every 100 ms."""
+    """Return a live feed: lines with send times, in pieces of LIVE_CHUNK_MS, heartbeats in between."""
     encoder = ChunkEncoder(offset_ms=0)
     chunks: list[Timed] = []
     piece: list[Entry] = []
@@ -75,45 +72,51 @@ def live(symbols: Sequence[str], per_second: float, ticks: int) -> Work:
             due_ms = max(due_ms, tick_ms - tick_ms % LIVE_CHUNK_MS) + LIVE_CHUNK_MS
         if tick is not None:
             piece.append(_entry(tick))
-    return Work(Feed("bench-live", "live", True), chunks, ticks)
+    return Work(Feed("bench-live", "live", True), chunks, ticks, per_second)
 
 
 def lone_bins(symbols: int, ticks: int) -> Work:
-    """Ticks 1 ms apart, the symbols in turn: from 10 symbols on every tick has a bin of its own."""
+    """Return ticks 1 ms apart, the symbols in turn: from 10 symbols on every tick has its own bin."""
     names = first_symbols(symbols)
     entries = [
-        _entry(SourceTick((START_MS + i) * 1000, names[i % symbols], 100 + i % 7, 100.0)) for i in range(ticks)
+        _entry(SourceTick((START_MS + i) * 1000, names[i % symbols], 100 + i % 7, 100.0))
+        for i in range(ticks)
     ]
     encoder = ChunkEncoder()
     now_ms = START_MS + 86_400_000
     chunks = [
         (encoder.encode(entries[i : i + CHUNK_LINES]).data, now_ms) for i in range(0, ticks, CHUNK_LINES)
     ]
-    return Work(Feed("bench-lone", "historical", True), chunks, ticks)
+    return Work(Feed("bench-lone", "historical", True), chunks, ticks, 1_000)
 
 
 def disturbed(work: Work) -> Work:
-    """The same feed with bad lines, lines in disorder and lines too late, for checking results."""
+    """Return the feed with bad lines, lines in disorder and lines too late, for checking results."""
     chance = random.Random(1)  # noqa: S311 - repeatable on purpose
+    bad_lines = BAD_LINES + ((FUTURE_LINE,) if work.feed.mode == "live" else ())
+    reach = int(work.per_second * MOST_DELAY_S)
+    delayed: list[tuple[int, bytes]] = []  # a heap: (number of the line before which it comes, line)
     chunks: list[Timed] = []
-    delayed: list[bytes] = []
+    number = 0
     for chunk, now_ms in work.chunks:
         lines: list[bytes] = []
         for line in chunk.splitlines():
+            number += 1
+            while delayed and delayed[0][0] <= number:
+                lines.append(heappop(delayed)[1])
             draw = chance.random()
             if draw < 0.02 and b'"symbol"' in line:
-                delayed.append(line)
+                heappush(delayed, (number + chance.randint(1, reach), line))
             else:
                 lines.append(line)
-            if draw > 0.995:
-                lines.append(chance.choice(BAD_LINES))
-            if delayed and chance.random() < 0.01:
-                lines += delayed
-                delayed = []
+            if draw > 0.99:
+                lines.append(chance.choice(bad_lines))
         chunks.append((b"".join(line + b"\n" for line in lines), now_ms))
     return msgspec.structs.replace(work, chunks=chunks)
 
 
+MOST_DELAY_S = 0.9
+FUTURE_LINE = b'{"symbol":"WDC","px":1,"sz":1,"event_ts":1999999999.5}'
 BAD_LINES = (
     b'{"symbol":"WDC","px":1.5,',
     b'{"symbol":"WDC","px":-1,"sz":1,"event_ts":1709562600.5}',
