@@ -38,7 +38,7 @@ def require_quix() -> None:
 def rows(stage: Stage, say: Say, *, is_quick: bool) -> list[Row]:
     """Measure engine, Quix Streams and the limit on one topic of bins."""
     require_quix()
-    ticks, turns = (30_000, 1) if is_quick else (240_000, 3)
+    ticks, turns = (30_000, 1) if is_quick else (180_000, 3)
     say("filling a topic with bins")
     of = batches(ticks, is_ended=True)
     settings = stage.settings()

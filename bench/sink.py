@@ -23,7 +23,7 @@ READ_BYTES = 1 << 16
 def rows(stage: Stage, say: Say, *, is_quick: bool) -> list[Row]:
     """Measure the sink, and the whole worker from a feed without pauses."""
     ticks, turns = (6_000, 1) if is_quick else (90_000, 5)
-    return [_sink_row(stage, say, ticks, turns), _worker_row(stage, say, ticks * 4, 1 if is_quick else 3)]
+    return [_sink_row(stage, say, ticks, turns), _worker_row(stage, say, ticks * 3, 1 if is_quick else 2)]
 
 
 def _sink_row(stage: Stage, say: Say, ticks: int, turns: int) -> Row:
