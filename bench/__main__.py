@@ -76,7 +76,7 @@ def _measure(groups: tuple[str, ...], say: Say, *, is_quick: bool) -> list[Row]:
     rows = core.rows(say, is_quick=is_quick) if "core" in groups else []
     if groups != ("core",):
         say("starting Kafka and the schema registry in a temporary folder")
-        with stage() as on:
+        with stage(say) as on:
             for name in groups:
                 if name in ON_THE_STACK:
                     rows += ON_THE_STACK[name](on, say, is_quick)

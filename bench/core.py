@@ -20,9 +20,8 @@ LEAST_RATIO = 3.0
 MOST_GROWTH = 1.5
 NOTE = (
     "in process, `Binner.process` over {chunks} of the synthetic market, times stretched to the exact rate; "
-    "{ticks:,} ticks a turn. The plain version is bench/plain.py (json.loads, dictionaries); before "
-    "timing, both give "
-    "the same bins, watermark records and dead letters on this feed and on one with bad, late and "
+    "{ticks:,} ticks a turn. The plain version is bench/plain.py (json.loads, dictionaries); before timing, "
+    "both give the same bins, watermark records and dead letters on this feed and on one with bad, late and "
     "disordered lines"
 )
 
@@ -118,8 +117,7 @@ def _symbols_row(ticks: int, turns: int, say: Say) -> Row:
         ns["10 symbols"],
         unit="ns",
         note="in process, `Binner.process`; 1,000 ticks/s, the symbols in turn, so that each tick is a bin "
-        "of its own "
-        "with either number of symbols",
+        "of its own with either number of symbols",
     )
     return msgspec.structs.replace(
         row, goal=f"at most {MOST_GROWTH:g}x (flat)", is_met=row.ratio <= MOST_GROWTH

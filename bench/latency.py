@@ -56,13 +56,12 @@ def _append_rows(stage: Stage, say: Say, warm_s: float, for_s: float) -> list[Ro
     began_ms, ended_ms = _bare_pace(bare, per_s, warm_s / 2, for_s)
     theirs = _append_latencies(bare, began_ms, ended_ms, lambda key, value: int(key))
     note = (
-        "broker append time minus ingest_ts_ms of every bin, `glue.replay` on a live feed of "
-        f"{LIVE_SYMBOLS} symbols, "
-        f"{per_s:,.0f} bins/s over {for_s:.0f} s after {warm_s:.0f} s; beside the same number of "
-        "serialized payloads, sent "
-        f"every {STEP_MS} ms and committed every {settings.replay_commit_ms} ms by librdkafka alone; {CLOCKS}"
+        f"broker append time minus ingest_ts_ms of every bin, `glue.replay` on a live feed of {LIVE_SYMBOLS} "
+        f"symbols, {per_s:,.0f} bins/s over {for_s:.0f} s after {warm_s:.0f} s; beside the same number of "
+        f"serialized payloads, sent every {STEP_MS} ms and committed every {settings.replay_commit_ms} ms by "
+        f"librdkafka alone; {CLOCKS}"
     )
-    what = "bin closed to appended, 5,000 bins/s live"
+    what = f"bin closed to appended, {per_s:,.0f} bins/s live"
     return _percentile_rows(what, ours, "librdkafka alone", theirs, (50, 99), 99, MOST_APPEND_MS, note)
 
 
@@ -134,11 +133,9 @@ def _bar_rows(stage: Stage, say: Say, warm_s: float, for_s: float) -> list[Row]:
         raise TapelineError("no bar came while it was measured")
     late_ms = settings.replay_max_late_ms
     note = (
-        f"wall clock at a read_committed consumer minus end_ts_ms of {len(latencies):,} bars in "
-        f"{for_s:.0f} s after "
-        f"{warm_s:.0f} s; `glue.mock_api --synthetic`, `glue.replay` and `glue.aggregate` with their "
-        "default settings; the "
-        f"earliest it could be is L = {late_ms} ms after the bar's end"
+        f"wall clock at a read_committed consumer minus end_ts_ms of {len(latencies):,} bars in {for_s:.0f} "
+        f"s after {warm_s:.0f} s; `glue.mock_api --synthetic`, `glue.replay` and `glue.aggregate` with their "
+        f"default settings; the earliest it could be is L = {late_ms} ms after the bar's end"
     )
     floor = [float(late_ms)]
     what = "bar end to visible to a reader"

@@ -118,10 +118,8 @@ def rows(stage: Stage, say: Say, *, is_quick: bool) -> list[Row]:
     hour = f"10,000 symbols, {worker_use.count / 1e6:.1f} M ticks"
     note = (
         "real processes on the embedded stack: `glue.mock_api --synthetic --historical --symbols 10000 "
-        f"--rate {RATE} "
-        f"--duration {event_s} --speed 0`, `glue.replay`, `glue.aggregate`; resident memory every "
-        f"{SAMPLE_S} s; "
-        f"{engine_use.count:,.0f} records reached the engine"
+        f"--rate {RATE} --duration {event_s} --speed 0`, `glue.replay`, `glue.aggregate`; resident memory "
+        f"every {SAMPLE_S} s; {engine_use.count:,.0f} records reached the engine"
     )
     return [
         _memory_row(f"peak memory of the worker, {hour}", worker_use, note),
@@ -143,8 +141,8 @@ def rows(stage: Stage, say: Say, *, is_quick: bool) -> list[Row]:
             beside=Measure(few_use.us_each(0.01, 1), "us"),
             ratio=worker_use.us_each(0.01, 1) / few_use.us_each(0.01, 1),
             note="whole process, and not the same work: with 10 symbols several ticks share a bin, with "
-            "10,000 nearly each has "
-            "one of its own to be published; the row in process compares like with like",
+            "10,000 nearly each has one of its own to be published; the row in process compares like with "
+            "like",
         ),
     ]
 

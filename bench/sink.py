@@ -62,10 +62,9 @@ def _sink_row(stage: Stage, say: Say, ticks: int, turns: int) -> Row:
         rates["librdkafka"],
         at_least=LEAST_RATIO,
         note="`KafkaSink.publish` and `commit`: Avro, partitions, a transaction with checkpoint every "
-        f"{BATCH:,} records, "
-        f"{of.count:,} records of {SYMBOLS} symbols a turn; beside `produce_batch` of the same payloads to "
-        "the same "
-        "partitions in the same batches, by two transactional producers that take turns as the sink's do",
+        f"{BATCH:,} records, {of.count:,} records of {SYMBOLS} symbols a turn; beside `produce_batch` of "
+        "the same payloads to the same partitions in the same batches, by two transactional producers that "
+        "take turns as the sink's do",
     )
 
 
@@ -104,6 +103,6 @@ def _worker_row(stage: Stage, say: Say, ticks: int, turns: int) -> Row:
         "reading the feed alone",
         rates["feed alone"],
         note=f"`glue.replay` on `glue.mock_api --speed 0`, {SYMBOLS} symbols; ticks over the time from the "
-        "first to the last "
-        "record's append. The feed, made on the fly by the mock API, runs on the same cores",
+        "first to the last record's append. The feed, made on the fly by the mock API, runs on the same "
+        "cores",
     )

@@ -7,16 +7,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any, Self
 
+from bench.rounds import Say
 from glue.errors import TapelineError
 from glue.io.topics import ensure_topics
 from glue.settings import Settings
 from glue.stack import Stack
+from glue.stack.reporter import Reporter
 
 ROOT = Path(__file__).parents[1]
 START_DEADLINE_S = 60.0
@@ -97,13 +99,31 @@ class Child:
                 self._process.wait()
 
 
+class StackNews(Reporter):
+    """Passes on what the stack tells; a download of its jars happens at the first start only."""
+
+    def __init__(self, say: Say) -> None:
+        self._say = say
+
+    def line(self, text: str) -> None:
+        """Pass on one line."""
+        self._say(text)
+
+    @contextmanager
+    def download(self, count: int, size: int) -> Iterator[Callable[[int], None]]:
+        """Say that a download begins."""
+        self._say(f"downloading {count} files, {size / 1e6:.0f} MB (only this once)")
+        yield lambda received: None
+
+
 class Stage:
     """A running broker and registry on free ports, in a folder that is deleted afterwards."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, say: Say) -> None:
         self.folder = folder
         self._numbers = count(1)
-        self._stack = Stack(Settings.load(stack_kafka_port=0, stack_registry_port=0), folder / ".tapeline")
+        settings = Settings.load(stack_kafka_port=0, stack_registry_port=0)
+        self._stack = Stack(settings, folder / ".tapeline", StackNews(say))
 
     def __enter__(self) -> Self:
         self._stack.up()
@@ -157,9 +177,9 @@ class Stage:
 
 
 @contextmanager
-def stage() -> Iterator[Stage]:
+def stage(say: Say) -> Iterator[Stage]:
     """Start a stack in a temporary folder; stop it and delete the folder in the end, whatever happens."""
-    with tempfile.TemporaryDirectory(prefix="tapeline-bench-") as folder, Stage(Path(folder)) as running:
+    with tempfile.TemporaryDirectory(prefix="tapeline-bench-") as folder, Stage(Path(folder), say) as running:
         yield running
 
 
