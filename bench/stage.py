@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from bench.rounds import Say
-from glue.errors import TapelineError
+from glue.errors import TapelineError, TransientError
 from glue.io.topics import ensure_topics
 from glue.settings import Settings
 from glue.stack import Stack
@@ -121,6 +121,7 @@ class Stage:
 
     def __init__(self, folder: Path, say: Say) -> None:
         self.folder = folder
+        self._say = say
         self._numbers = count(1)
         settings = Settings.load(stack_kafka_port=0, stack_registry_port=0)
         self._stack = Stack(settings, folder / ".tapeline", StackNews(say))
@@ -148,7 +149,13 @@ class Stage:
         }
         here = {name.lower(): value for name, value in self._stack.endpoints().items()}
         settings = Settings.load(**(names | here | overrides))
-        ensure_topics(settings)
+        try:
+            ensure_topics(settings)
+        except TransientError:
+            raise
+        except TapelineError as error:  # a busy broker can take longer than the commands wait
+            self._say(f"once more: {error}")
+            ensure_topics(settings)
         return settings
 
     @contextmanager
