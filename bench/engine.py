@@ -16,7 +16,7 @@ from glue.settings import Settings
 
 LEAST_RATIO = 3.0
 QUIX_PYTHON = ROOT / ".venv-bench" / "bin" / "python"
-DEADLINE_S = 180.0
+DEADLINE_S = 300.0
 SILENT_S = 8.0
 """Quix leaves the newest windows open: a run is over when nothing came for so long."""
 LEAST_SHARE = 0.8

@@ -46,7 +46,7 @@ class PlainBinner:
             if not raw or raw.isspace():
                 continue
             try:
-                line = json.loads(raw)
+                line = json.loads(raw.decode())
             except ValueError:
                 line = None
             if not isinstance(line, dict):
