@@ -32,7 +32,7 @@ def rows(say: Say, *, is_quick: bool) -> list[Row]:
     Raises:
         TapelineError: the plain version does not give what the Binner gives.
     """
-    ticks, turns = (4_000, 2) if is_quick else (150_000, 5)
+    ticks, turns = (2_000, 2) if is_quick else (150_000, 5)
     feeds = [
         ("dense, 20,000 ticks/s of one symbol", historical(DENSE, DENSE_PER_S, ticks)),
         ("sparse, 2,000 ticks/s of 4 symbols", historical(SPARSE, SPARSE_PER_S, ticks)),
