@@ -173,10 +173,7 @@ def _run_worker(
                 said_at = time.monotonic()
                 peaks = [use.peak_bytes, *([engine_use.peak_bytes] if engine_use else [])]
                 memory = ", ".join(f"{peak / MB:.0f} MB" for peak in peaks)
-                say(
-                    f"memory: {symbols:,} symbols, {use.count:,.0f} of about {event_s * RATE:,} ticks; "
-                    f"{memory}"
-                )
+                say(f"memory: {symbols:,} symbols, {use.count:,.0f} ticks so far; {memory}")
             time.sleep(0.1)
         worker.check()
     return use
