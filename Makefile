@@ -1,10 +1,12 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-full lint format lock clean
+.PHONY: help setup demo test test-full bench lint format lock clean
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+BENCH_VENV := .venv-bench
+BENCH_STAMP := $(BENCH_VENV)/.installed
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +31,15 @@ test: setup ## Run every test that can run on this machine
 test-full: setup ## Run the tests with their full counts
 	@$(BIN)/python -m pytest
 
+bench: setup $(BENCH_STAMP) ## Measure all, beside plain versions and limits; writes bench/RESULTS.md
+	@$(BIN)/python -m bench
+
+$(BENCH_STAMP): bench/requirements.lock
+	@echo "==> creating $(BENCH_VENV) for Quix Streams, which is measured beside the engine"
+	@$(PYTHON) -m venv $(BENCH_VENV)
+	@$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r bench/requirements.lock
+	@touch $@
+
 lint: setup ## Ruff and mypy --strict
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -38,8 +49,9 @@ format: setup ## Let ruff fix and format
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-lock: ## Renew requirements.lock from pyproject.toml
+lock: ## Renew requirements.lock from pyproject.toml, and bench/requirements.lock
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock" -o requirements.lock
+	uv pip compile bench/requirements.in --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock" -o bench/requirements.lock
 
 clean: ## Stop the stack and remove its state (not the download cache)
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m glue.stack down; fi

@@ -1,0 +1,1 @@
+"""Measurements, each beside a plain version or a limit taken in the same run: `make bench`."""

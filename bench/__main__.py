@@ -1,0 +1,108 @@
+"""Run all measurements and write bench/RESULTS.md: `make bench`, `python -m bench --help`."""
+
+import argparse
+import signal
+import sys
+import time
+from collections.abc import Callable
+
+from rich.console import Console
+
+from bench import core, engine, latency, memory, sink
+from bench.machine import Watch
+from bench.report import RESULTS, Row, as_json, show, write
+from bench.rounds import Say
+from bench.stage import Stage, stage
+from glue.cli import run
+from glue.errors import SettingsError
+
+ON_THE_STACK: dict[str, Callable[[Stage, Say, bool], list[Row]]] = {
+    "kafka": lambda on, say, is_quick: sink.rows(on, say, is_quick=is_quick),
+    "engine": lambda on, say, is_quick: engine.rows(on, say, is_quick=is_quick),
+    "latency": lambda on, say, is_quick: latency.rows(on, say, is_quick=is_quick),
+    "memory": lambda on, say, is_quick: memory.rows(on, say, is_quick=is_quick),
+}
+PLAIN_WIDTH = 160
+GROUPS = ("core", *ON_THE_STACK)
+DESCRIPTION = """\
+Measure Tapeline, every number beside a plain version or a limit taken in the same run.
+
+  core     NDJSON to closed bins, in process, beside json + dict and beside msgspec alone
+  kafka    bins to Kafka exactly once, beside librdkafka with serialized payloads
+  engine   bins to 1 s bars, beside Quix Streams and beside reading and decoding alone
+  latency  bin closed to appended at 5,000 bins/s, bar end to visible, at live pace
+  memory   10,000 symbols and 3.6 M ticks: memory, and time per tick from first to last
+"""
+
+
+def main(argv: list[str]) -> int:
+    """Measure, show the table, and write it down when everything was measured in full."""
+    options = _parser().parse_args(argv)
+    groups = _groups(options.only)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: children and stack are stopped
+    console = Console(stderr=options.json)
+    if not console.is_terminal:
+        console.width = PLAIN_WIDTH
+    began = time.monotonic()
+
+    def say(text: str) -> None:
+        console.print(f"[dim]{time.monotonic() - began:4.0f} s[/]  {text}", highlight=False, soft_wrap=True)
+
+    if "engine" in groups:
+        engine.require_quix()
+    say("looking at the machine")
+    watch = Watch(is_quick=options.quick)
+    try:
+        rows = _measure(groups, say, is_quick=options.quick)
+    except KeyboardInterrupt:
+        say("stopped; nothing was written")
+        return 130
+    facts = watch.facts()
+    if options.json:
+        sys.stdout.write(as_json(rows, facts) + "\n")
+    else:
+        show(console, rows)
+        for name, value in facts.items():
+            console.print(f"[dim]{name}: {value}[/]", highlight=False, soft_wrap=True)
+    if options.quick or groups != GROUPS:
+        say("RESULTS.md is left as it is: it takes a full run")
+    else:
+        write(rows, facts)
+        say(f"written to {RESULTS.relative_to(RESULTS.parents[1])}")
+    return 0
+
+
+def _measure(groups: tuple[str, ...], say: Say, *, is_quick: bool) -> list[Row]:
+    rows = core.rows(say, is_quick=is_quick) if "core" in groups else []
+    if groups != ("core",):
+        say("starting Kafka and the schema registry in a temporary folder")
+        with stage(say) as on:
+            for name in groups:
+                if name in ON_THE_STACK:
+                    rows += ON_THE_STACK[name](on, say, is_quick)
+            say("stopping Kafka and the schema registry")
+    return rows
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", metavar="A,B", help=f"some of {', '.join(GROUPS)} (default: all)")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes: it works, the numbers mean little")
+    parser.add_argument("--json", action="store_true", help="write rows and machine facts to stdout as JSON")
+    return parser
+
+
+def _groups(only: str | None) -> tuple[str, ...]:
+    if only is None:
+        return GROUPS
+    wanted = {name.strip() for name in only.split(",")}
+    unknown = sorted(wanted - set(GROUPS))
+    if unknown or not wanted:
+        raise SettingsError(f"--only: {', '.join(unknown)} is none of {', '.join(GROUPS)}")
+    return tuple(name for name in GROUPS if name in wanted)
+
+
+if __name__ == "__main__":
+    run(main)
