@@ -74,6 +74,7 @@ class Windows:
         self.closed: list[TickBin] = []
         """Bins and watermark records in publishing order; whoever takes them empties it."""
         self._symbols: dict[str, SymbolState] = {}
+        self._next_close_ms = NEVER  # W that the next bin end needs; the bin size divides L
         self._second: int | None = None  # last whole second that W - L has reached
         self._is_live = is_live
         self._wall_ms = 0
@@ -121,6 +122,7 @@ class Windows:
         """Go on with the watermarks of an earlier process."""
         self.newest_ms, self.watermark_ms, self.bars_end_ms = newest_ms, watermark_ms, bars_end_ms
         if watermark_ms != NEVER:
+            self._next_close_ms = watermark_ms - watermark_ms % self.rules.bin_ms + self.rules.bin_ms
             self._second = (watermark_ms - self.rules.late_ms) // BAR_MS
 
     # Ticks
@@ -209,10 +211,11 @@ class Windows:
             state.watermark_ms = reached_ms
             state.until_ts = 0.0
             self._raise_newest(reached_ms)
-            if reached_ms > self.watermark_ms:
-                # Its own newest tick is ahead of W, by at most S.
-                after_ms = max(newest, self.watermark_ms) - rules.late_ms
-                self._publish(self.open.close_symbol(symbol, after_ms, reached_ms - rules.late_ms))
+            # Its own newest tick may be ahead of W, by at most S.
+            closed_to = max(newest, self.watermark_ms)
+            if reached_ms - reached_ms % rules.bin_ms > closed_to:
+                late_ms = rules.late_ms
+                self._publish(self.open.close_symbol(symbol, closed_to - late_ms, reached_ms - late_ms))
         if event_ms == state.watermark_ms and open_bin.last_ts == tick.event_ts:
             state.begin(open_bin, end_ms)
         return None
@@ -236,9 +239,7 @@ class Windows:
 
     def _quiet_until_ts(self) -> float:
         """Return the event_ts from which on a tick closes something, or is beyond the wall clock."""
-        rules = self.rules
-        complete_ms = self.watermark_ms - rules.late_ms
-        until_ms = complete_ms - complete_ms % rules.bin_ms + rules.bin_ms + rules.late_ms + rules.skew_ms
+        until_ms = self._next_close_ms + self.rules.skew_ms
         if self._is_live and until_ms > self._wall_ms:
             until_ms = self._wall_ms + 1
         return (until_ms - _MARGIN_MS) / 1000
@@ -255,7 +256,10 @@ class Windows:
         if watermark_ms <= self.watermark_ms:
             return
         self.watermark_ms = watermark_ms
+        if watermark_ms < self._next_close_ms:
+            return
         rules = self.rules
+        self._next_close_ms = watermark_ms - watermark_ms % rules.bin_ms + rules.bin_ms
         self._publish(self.open.close(watermark_ms - rules.late_ms))
         second = (watermark_ms - rules.late_ms) // BAR_MS
         if self._second is not None and second > self._second:
