@@ -12,17 +12,20 @@ from glue.core.bars import Bar
 from glue.core.bins import TickBin
 from glue.core.dead_letters import DeadLetter
 from glue.core.partition import is_watermark
+from glue.settings import Settings
 from tests.conftest import RunningStack
 from tests.faults.outcome import Outcome, assert_equal, assert_same_bars, committed
 from tests.faults.pipeline import Pipeline, pipeline
-from tests.processes import Command, lines_of, run_offline
+from tests.processes import Command, env_of, lines_of
 
-FEED = ["--synthetic", "--historical", "--rate", "100", "--seed", "11"]
+FEED = ["--synthetic", "--historical", "--symbols", "18", "--rate", "100", "--seed", "11"]
 DISTURBED = ["--disorder-ms", "800", "--late-rate", "0.02", "--disturb-seed", "4"]
 SPEED = 4
 FEW_FAULTS, SHORT_S, LONG_S = 6, 120, 900
 """Up to so many faults the short feed is long enough, in seconds of market time; above that the long one."""
-EVERY_PORT = {"replay_metrics_port": 0, "agg_metrics_port": 0}
+SKEW_MS = 300
+"""Lets a symbol run so far ahead of the others on its partition that bins of two bars are mixed there."""
+EVERY_PORT = {"replay_metrics_port": 0, "agg_metrics_port": 0, "replay_symbol_skew_ms": SKEW_MS}
 
 
 class PacedFeed:
@@ -76,7 +79,7 @@ def undisturbed(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -
         feed = PacedFeed(cwd, market_s)
         try:
             feed.hurry()
-            run_offline(cwd, feed.url)
+            run_offline(cwd, feed.url, settings)
             bars = lines_of(cwd / "logs" / "aggregate.jsonl", Bar)
             with pipeline(settings, feed.url, cwd) as undisturbed:
                 undisturbed.finish(len(bars))
@@ -88,6 +91,12 @@ def undisturbed(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -
         return found
 
     return outcome
+
+
+def run_offline(cwd: Path, url: str, settings: Settings) -> None:
+    for args in (("glue.replay", "--url", url, "--sink", "jsonl"), ("glue.aggregate", "--source", "jsonl")):
+        command = Command("-m", *args, cwd=cwd, env=env_of(settings))
+        assert command.wait() == 0, command.output
 
 
 def _assert_as_offline(found: Outcome, cwd: Path, bars: list[Bar]) -> None:

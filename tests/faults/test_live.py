@@ -17,7 +17,7 @@ from glue.core.partition import is_watermark
 from glue.core.ticks import Control, Tick, decode_line
 from glue.core.watermarks import Rules
 from tests.conftest import RunningStack
-from tests.faults.conftest import EVERY_PORT
+from tests.faults.conftest import EVERY_PORT, SKEW_MS
 from tests.faults.outcome import committed
 from tests.faults.pipeline import pipeline
 from tests.processes import feed
@@ -67,7 +67,7 @@ def expected(url: str, start_ms: int) -> tuple[list[TickBin], list[DeadLetter]]:
     assert isinstance(hello, Control)
     assert hello.feed_id is not None
     ticks = [line for line in lines if isinstance(decode_line(line), Tick)]
-    binner = Binner(Feed(hello.feed_id, "live", is_numbered=True), Rules())
+    binner = Binner(Feed(hello.feed_id, "live", is_numbered=True), Rules(skew_ms=SKEW_MS))
     much_later_ms = start_ms + 86_400_000
     outputs = binner.process(b"\n".join(ticks) + b"\n", much_later_ms) + binner.end(much_later_ms)
     bins = [o for o in outputs if isinstance(o, TickBin) and not is_watermark(o.symbol)]
