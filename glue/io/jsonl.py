@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 import msgspec
 
@@ -48,6 +48,29 @@ class LineFile:
         """Drop what was written."""
         self._file.close()
         self._part.unlink(missing_ok=True)
+
+
+def append_lines(path: Path) -> BinaryIO:
+    """Open a file of lines to append to; half a line, which a killed process left, is cut off.
+
+    Raises:
+        TapelineError: the file cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a+b")
+        end = at = file.seek(0, os.SEEK_END)
+        tail = b""
+        while at > 0 and b"\n" not in tail:
+            at = max(0, at - CHUNK_BYTES)
+            file.seek(at)
+            tail = file.read(end - at)
+        whole = at + tail.rfind(b"\n") + 1
+        if whole < end:
+            file.truncate(whole)
+    except OSError as error:
+        raise TapelineError(f"cannot write {path}: {error.strerror}") from None
+    return file
 
 
 class JsonlSink:

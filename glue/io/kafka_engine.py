@@ -21,7 +21,7 @@ from glue.io.kafka import (
     partition_count,
 )
 from glue.io.registry import AvroWriter, BadRecord, Registry
-from glue.io.transactions import FENCED, produce, transactional_producer
+from glue.io.transactions import FENCED, TIMEOUT_MS, produce, transactional_producer
 from glue.settings import Settings
 
 MAX_RECORDS = 10_000
@@ -178,6 +178,7 @@ class KafkaBars:
                 committed.
             TapelineError: another engine took this instance's place.
         """
+        began = time.monotonic()
         try:
             self._producer.begin_transaction()
             for bar in bars:
@@ -191,12 +192,14 @@ class KafkaBars:
             self._producer.commit_transaction(REQUEST_TIMEOUT_S)
         except KafkaException as exception:
             error = kafka_error(exception)
-            if error.name() in FENCED:
+            # The broker ends a transaction that stays open for too long, and then refuses its producer too.
+            has_timed_out = (time.monotonic() - began) * 1000 > TIMEOUT_MS
+            if error.name() in FENCED and not has_timed_out:
                 raise TapelineError(
                     f"another engine was started as instance {self._instance}, this one stops (engines side "
                     "by side need an --instance each)"
                 ) from None
-            if error.fatal():
+            if error.fatal() and not has_timed_out:
                 raise TapelineError(f"the broker refused the engine for good: {error.str()}") from None
             # A new producer with the same id, which the engine makes next, aborts the transaction.
             raise TransientError(error.str()) from None

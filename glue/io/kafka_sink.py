@@ -12,6 +12,7 @@ from glue.core.partition import Shard, is_watermark, partition_of, watermark_sym
 from glue.core.resume import Base, Snapshot
 from glue.errors import SettingsError, TapelineError
 from glue.io.bin_codec import SCHEMA_FILE, BinWriter
+from glue.io.jsonl import append_lines
 from glue.io.kafka import partition_count, publish, read_to_end
 from glue.io.registry import AvroWriter, Registry
 from glue.io.transactions import Transactions
@@ -72,8 +73,7 @@ class KafkaSink:
         claim_key = f"{feed_id}|{shard}|claim"
         publish(settings, settings.kafka_topic_state, claim_key, msgspec.json.encode(self._claim))
         self._transactions = Transactions(settings, f"tapeline-replay-{feed_id}{shard.suffix}", is_stopping)
-        dlt_path.parent.mkdir(parents=True, exist_ok=True)
-        self._dlt_file = dlt_path.open("ab")
+        self._dlt_file = append_lines(dlt_path)
 
     def publish(self, outputs: Iterable[Output]) -> None:
         """Send records to their topics inside the open transaction, in the order given."""

@@ -20,6 +20,8 @@ from glue.settings import Settings
 
 SETTLE_TIMEOUT_S = 30.0
 """How long a topic may take to vanish after its deletion, or to get its leaders after its creation."""
+SERVES_TIMEOUT_S = 3.0
+"""How long one look at new leaders may take before the next is tried."""
 POLL_S = 0.05
 
 MINUTE_MS = 60_000
@@ -192,7 +194,11 @@ def _create(client: AdminClient, settings: Settings, wanted: Iterable[Topic]) ->
                 raise _refused("create", name, exception, settings) from None
 
     partitions = [TopicPartition(name, p) for name in created for p in range(by_name[name].partitions)]
-    _wait(lambda: _serves(client, partitions), f"the broker does not serve {', '.join(sorted(created))}")
+    # A client that asked too early may go by what it was told then: each try asks with one of its own.
+    _wait(
+        lambda: _serves(admin_client(settings), partitions),
+        f"the broker does not serve {', '.join(sorted(created))}",
+    )
     return created
 
 
@@ -203,7 +209,7 @@ def _serves(client: AdminClient, partitions: list[TopicPartition]) -> bool:
     latest = cast(OffsetSpec, OffsetSpec.latest())  # type: ignore[no-untyped-call]
     try:
         for future in client.list_offsets(
-            dict.fromkeys(partitions, latest), request_timeout=REQUEST_TIMEOUT_S
+            dict.fromkeys(partitions, latest), request_timeout=SERVES_TIMEOUT_S
         ).values():
             future.result()
     except KafkaException:
