@@ -65,7 +65,9 @@ class Run:
         self.feed.hurry()
         self.pipeline.finish(len(self.expected.bars))
         found = committed(self.pipeline.settings)
-        assert_equal(found, self.expected, self.pipeline.cwd / "logs" / "replay_dlt.jsonl")
+        logs = self.pipeline.cwd / "logs"
+        files = [logs / f"replay_dlt{shard.suffix}.jsonl" for shard in self.pipeline.shards]
+        assert_equal(found, self.expected, files)
 
 
 @pytest.fixture(scope="session")
@@ -121,14 +123,19 @@ def disturbed_run(
 
     @contextmanager
     def start(
-        faults: int, *, speed: float = SPEED, through: Callable[[str], str] = str, **overrides: object
+        faults: int,
+        *,
+        speed: float = SPEED,
+        through: Callable[[str], str] = str,
+        shards: int = 1,
+        **overrides: object,
     ) -> Iterator[Run]:
         market_s = SHORT_S if faults <= FEW_FAULTS else LONG_S
         expected = undisturbed(market_s)
         settings = stack.settings(**EVERY_PORT, **overrides)
         feed = PacedFeed(tmp_path, market_s, speed)
         try:
-            with pipeline(settings, through(feed.url), tmp_path) as running:
+            with pipeline(settings, through(feed.url), tmp_path, shards) as running:
                 yield Run(running, feed, expected)
         finally:
             feed.close()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from confluent_kafka import KafkaException, TopicPartition
 
+from glue.core.partition import Shard
 from glue.io.kafka import reader
 from glue.settings import Settings
 from tests.processes import Command, bars_on_topic, env_of, until
@@ -77,21 +78,35 @@ class Part:
 
 
 class Pipeline:
-    """One worker, some engines, and the topics between them."""
+    """One worker or a worker a shard, some engines, and the topics between them."""
 
-    def __init__(self, settings: Settings, url: str, cwd: Path) -> None:
+    def __init__(self, settings: Settings, url: str, cwd: Path, shards: int = 1) -> None:
         self.settings = settings
         self.cwd = cwd
         self._env = env_of(settings)
         self._reader = reader(settings)
-        self.worker = Part("replay", ["glue.replay", "--url", url], cwd, self._env)
+        self.shards = [Shard(i, shards) for i in range(shards)]
+        self.workers = [
+            Part("replay", ["glue.replay", "--url", url, "--shard", str(shard)], cwd, self._env)
+            for shard in self.shards
+        ]
         self.engines: dict[str, Part] = {}
         self._removed: list[Part] = []
         self.add_engine("0")
 
     @property
     def parts(self) -> list[Part]:
-        return [self.worker, *self.engines.values()]
+        return [*self.workers, *self.engines.values()]
+
+    @property
+    def worker(self) -> Part:
+        """The only worker, or that of the first shard."""
+        return self.workers[0]
+
+    @property
+    def is_fed(self) -> bool:
+        """Whether every worker came to the end of the feed."""
+        return all(worker.is_done for worker in self.workers)
 
     def add_engine(self, instance: str) -> Part:
         """Start one more engine next to the others."""
@@ -121,10 +136,8 @@ class Pipeline:
     def wait_for_data(self, records: int = 200) -> None:
         """Wait until so much more is on ticks.raw: the pipeline has got over what was done to it."""
         before = self._raw_end()
-        self.wait_until(
-            lambda: self.worker.is_done or self._raw_end() >= before + records, f"{records} more records"
-        )
-        assert not self.worker.is_done, "the feed is too short for so many faults"
+        self.wait_until(lambda: self.is_fed or self._raw_end() >= before + records, f"{records} more records")
+        assert not self.is_fed, "the feed is too short for so many faults"
 
     def go_on(self, seconds: float) -> None:
         """Let it run, so that the next fault strikes at a moment of its own."""
@@ -133,7 +146,7 @@ class Pipeline:
 
     def finish(self, bar_count: int) -> None:
         """Wait for the end of the feed and for all its bars, then stop the engines as a user does."""
-        self.wait_until(lambda: self.worker.is_done, "the end of the feed")
+        self.wait_until(lambda: self.is_fed, "the end of the feed")
         self.wait_until(lambda: len(bars_on_topic(self.settings)) >= bar_count, f"{bar_count} bars")
         for engine in self.engines.values():
             assert engine.command.stop(signal.SIGTERM, DEADLINE_S) == 0, engine.command.output[-3000:]
@@ -172,9 +185,9 @@ def frozen(command: Command) -> Iterator[None]:
 
 
 @contextmanager
-def pipeline(settings: Settings, url: str, cwd: Path) -> Iterator[Pipeline]:
-    """Run a worker and an engine for as long as the block lasts."""
-    running = Pipeline(settings, url, cwd)
+def pipeline(settings: Settings, url: str, cwd: Path, shards: int = 1) -> Iterator[Pipeline]:
+    """Run workers and an engine for as long as the block lasts."""
+    running = Pipeline(settings, url, cwd, shards)
     try:
         yield running
     finally:

@@ -10,6 +10,7 @@ import pytest
 
 from glue.core.binner import Binner
 from glue.core.introduction import Feed
+from glue.core.partition import Shard
 from glue.core.watermarks import Rules
 from glue.io.kafka_sink import Checkpoint, KafkaSink, read_checkpoints
 from glue.io.transactions import TURNS, transactional_producer
@@ -95,8 +96,8 @@ def test_a_checkpoint_is_found_behind_the_open_transaction_of_another_worker(
     binner = Binner(Feed("this-feed", "historical", is_numbered=True), Rules(partitions=6))
     sink.publish(binner.process(b"no tick\n", 0))
     checkpoint = Checkpoint(
-        feed_id="this-feed", mode="historical", snapshot=binner.snapshot(), late_ms=500, bin_ms=10,
-        is_ended=False, updated_ms=0,
+        feed_id="this-feed", shard=Shard(), mode="historical", snapshot=binner.snapshot(), late_ms=500,
+        bin_ms=10, partitions=6, is_ended=False, updated_ms=0,
     )  # fmt: skip
     sink.commit(checkpoint, binner.base())
     sink.finish()
@@ -106,4 +107,4 @@ def test_a_checkpoint_is_found_behind_the_open_transaction_of_another_worker(
             found.result(2)
         other.abort_transaction()
         checkpoints, _ = found.result(60)
-    assert list(checkpoints) == ["this-feed"]
+    assert checkpoints == [checkpoint]
