@@ -88,6 +88,7 @@ class Intake:
         self.counts: Counter[str] = Counter()
         self._is_first = True
         self._is_dirty = False
+        self._closes_bars = False
         self._committed_at = time.monotonic()
         self._base_at = float("-inf")
 
@@ -118,9 +119,12 @@ class Intake:
         self._publish(self.binner.end(now_ms()))
 
     def commit_if_due(self) -> None:
-        """Commit when REPLAY_COMMIT_MS have passed since the last time and there is something new."""
+        """Commit when REPLAY_COMMIT_MS have passed since the last time and there is something new.
+
+        Watermark records of a live feed do not wait: bars close by them.
+        """
         due_at = self._committed_at + self._settings.replay_commit_ms / 1000
-        if self._is_dirty and time.monotonic() >= due_at:
+        if self._is_dirty and (self._closes_bars or time.monotonic() >= due_at):
             self._commit()
 
     def finish(self) -> None:
@@ -203,13 +207,17 @@ class Intake:
             return
         self._sink.publish(outputs)
         self._is_dirty = True
+        bins = 0
         for output in outputs:
             if isinstance(output, DeadLetter):
                 self.counts[output.reason] += 1
                 metrics.DEAD_LETTERS.labels(output.reason).inc()
-            elif not is_watermark(output.symbol):
-                self.counts["bins"] += 1
-                metrics.BINS.inc()
+            elif is_watermark(output.symbol):
+                self._closes_bars = self.binner.feed.mode == "live"
+            else:
+                bins += 1
+        self.counts["bins"] += bins
+        metrics.BINS.inc(bins)
 
     def _commit(self) -> None:
         binner = self.binner
@@ -232,7 +240,7 @@ class Intake:
             ),
             base,
         )
-        self._is_dirty = False
+        self._is_dirty = self._closes_bars = False
         self._committed_at = time.monotonic()
         metrics.COMMIT_SECONDS.observe(self._committed_at - started_at)
         metrics.OPEN_BINS.set(binner.open_bin_count)

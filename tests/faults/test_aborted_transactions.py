@@ -13,7 +13,7 @@ from confluent_kafka import Consumer, TopicPartition
 from glue.core.binner import Binner
 from glue.core.bins import TickBin
 from glue.core.introduction import Feed
-from glue.core.partition import is_watermark, partition_of
+from glue.core.partition import Shard, is_watermark, partition_of
 from glue.core.watermarks import BAR_MS, Rules
 from glue.errors import TapelineError
 from glue.io.kafka import client_config, reader
@@ -93,8 +93,9 @@ def test_no_reader_sees_a_record_of_an_aborted_transaction_or_a_watermark_before
     try:
         for outputs, snapshot in batches:
             checkpoint = Checkpoint(
-                feed_id=FEED.feed_id, mode=FEED.mode, snapshot=snapshot, late_ms=RULES.late_ms,
-                bin_ms=RULES.bin_ms, is_ended=False, updated_ms=0,
+                feed_id=FEED.feed_id, shard=Shard(), mode=FEED.mode, snapshot=snapshot,
+                late_ms=RULES.late_ms, bin_ms=RULES.bin_ms, partitions=RULES.partitions, is_ended=False,
+                updated_ms=0,
             )  # fmt: skip
             if any(isinstance(o, TickBin) and is_watermark(o.symbol) for o in outputs) and aborted < aborts:
                 before = end_of(everything, settings)
