@@ -5,26 +5,16 @@ are cut into chunks changes nothing.
 """
 
 from glue.core.bins import TickBin
+from glue.core.continuity import Continuity
 from glue.core.dead_letters import DeadLetter, Reason, line_sha256, line_text
 from glue.core.introduction import Feed
 from glue.core.partition import Shard
-from glue.core.rebuild import Rebuild
-from glue.core.resume import Base, Mark, Places, Position, ResentLines, Snapshot
-from glue.core.ticks import (
-    BadLine,
-    Control,
-    Line,
-    Tick,
-    decode_chunk,
-    event_time_ms,
-    is_symbol,
-    split_lines,
-)
+from glue.core.resume import Base, Snapshot
+from glue.core.ticks import BadLine, Chunk, Control, Line, Tick, event_time_ms, is_symbol
 from glue.core.watermarks import Held, JumpGuard, Rules, Verdict
 from glue.core.windows import NEVER, Windows
 
 Output = TickBin | DeadLetter
-MAX_MARKS = 1000
 
 
 class Binner:
@@ -44,36 +34,27 @@ class Binner:
         self.windows = Windows(rules, self.shard, is_live=feed.mode == "live")
         self.is_ended = False
         self.line_count = 0
-        self.resent_count = 0
         self._is_live = feed.mode == "live"
         self._is_deterministic = is_deterministic
         self._details: dict[Reason, str] = {
             "late": f"more than {rules.late_ms} ms behind its symbol's newest tick",
             "closed": "its bin is already closed",
         }
+        self._continuity = Continuity(feed, self.windows)
         self._guard = JumpGuard(rules.max_jump_ms)
         self._out: list[Output] = []
         self._now_ms = 0
-        self._lines: list[Line] = []  # of the chunk at hand
-        self._chunk = b""
-        self._raws: list[bytes] | None = None  # its lines as bytes, once one is asked for
-        self._places = Places(feed)
-        self._place_before_held = Position()
-        self._marks: dict[int, Mark] = {}
-        self._resent: ResentLines | None = None
-        self._rebuild: Rebuild | None = None  # while lines from before a restart come again
-        self._is_restored = False  # and the lines of an earlier process still come again
+        self._chunk = Chunk(b"")
 
     # What goes in
 
     def process(self, chunk: bytes, now_ms: int) -> list[Output]:
         """Take in a chunk of whole lines read at `now_ms` (wall clock, ms since 1970 UTC)."""
-        lines = decode_chunk(chunk)
-        self._begin(lines, now_ms, chunk)
-        take_quiet = self.windows.take_quiet
+        self._begin(Chunk(chunk), now_ms)
+        lines, take_quiet = self._chunk.lines, self.windows.take_quiet
         i, count = 0, len(lines)
         while i < count:
-            if self._resent is None and not self.is_ended and not self._guard.is_holding:
+            if not (self._continuity.is_behind or self.is_ended or self._guard.is_holding):
                 i = take_quiet(lines, i)
                 if i == count:
                     break
@@ -83,8 +64,8 @@ class Binner:
 
     def refuse(self, start: bytes, sha256: str, detail: str, now_ms: int) -> list[Output]:
         """Dead-letter a line too long to be kept: its start, and the SHA-256 of all of it."""
-        self._begin([BadLine(detail)], now_ms, start)
-        if self._resent is None or not self._is_resent(self._lines[0], 0, sha256):
+        self._begin(Chunk(start, [BadLine(detail)]), now_ms)
+        if not self._continuity.is_resent(self._chunk.lines[0], 0, self._chunk, sha256):
             self._dead_letter("invalid", detail, start, 0, sha256=sha256)
         return self._finish()
 
@@ -93,13 +74,13 @@ class Binner:
 
         On a live feed no further than the wall clock: bars that a clock ahead of it opened close later.
         """
-        self._begin([], now_ms)
+        self._begin(Chunk(b""), now_ms)
         self.windows.close_everything(up_to_ms=now_ms if self._is_live else None)
         return self._finish()
 
     def end(self, now_ms: int) -> list[Output]:
         """Close all bins and bars: the feed is over."""
-        self._begin([], now_ms)
+        self._begin(Chunk(b""), now_ms)
         self._end(0)
         return self._finish()
 
@@ -107,15 +88,9 @@ class Binner:
         """Skip the old ones among the lines that a numbered feed sends again after a reconnect."""
         if not self.feed.is_numbered:
             return
-        self._begin([], self._now_ms)
-        if self._guard.is_holding:  # held ticks come again, as new ones
-            self._guard = JumpGuard(self.rules.max_jump_ms)
-            self._places.go_back(self._place_before_held)
-        if self._rebuild is not None:
-            self._rebuild.begin_again()
-        if self._is_restored:
-            self._places = Places(self.feed, self._places.position)
-        self._resent = ResentLines(self._places.position)
+        self._begin(Chunk(b""), self._now_ms)
+        self._guard = JumpGuard(self.rules.max_jump_ms)
+        self._continuity.expect_resend()
 
     def restore(self, snapshot: Snapshot, base: Base) -> None:
         """Go on where an earlier process stood; the feed must send again from `resume_ms`.
@@ -123,12 +98,7 @@ class Binner:
         Old lines whose bin was open then build it again, all other old lines are skipped: what they led to
         was published before the snapshot.
         """
-        self.windows.restore(snapshot.newest_ms, snapshot.watermark_ms, snapshot.bars_end_ms)
-        self._places = Places(self.feed, snapshot.position)
-        self._marks = {mark.seq: mark for mark in snapshot.marks}
-        self._resent = ResentLines(snapshot.position)
-        self._rebuild = Rebuild(self.windows, snapshot, base, self._marks)
-        self._is_restored = True
+        self._continuity.restore(snapshot, base)
 
     # What it knows
 
@@ -147,55 +117,28 @@ class Binner:
         """Ticks taken into bins."""
         return self.windows.tick_count
 
+    @property
+    def resent_count(self) -> int:
+        """Lines that came again and were skipped."""
+        return self._continuity.resent_count
+
     def snapshot(self) -> Snapshot:
         """Return where the binner stands now; `restore` also needs the newest base before it."""
-        return Snapshot(
-            position=self._decided,
-            newest_ms=self.windows.newest_ms,
-            watermark_ms=self.windows.watermark_ms,
-            bars_end_ms=self.windows.bars_end_ms,
-            marks=list(self._marks.values()),
-        )
+        return self._continuity.snapshot()
 
     def base(self) -> Base:
         """Return the W(s) of all symbols; snapshots from now on tell only what came after."""
-        if self._rebuild is not None:
-            return self._rebuild.base
-        resume_ms = self.resume_ms
-        may_be_open = (m for m in self._marks.values() if resume_ms is None or m.event_ms >= resume_ms)
-        kept = sorted(may_be_open, key=lambda mark: mark.event_ms)[:MAX_MARKS]
-        self._marks = {mark.seq: mark for mark in kept}
-        return Base(
-            position=self._decided,
-            resume_ms=resume_ms,
-            symbol_watermarks=self.windows.symbol_watermarks(),
-        )
+        return self._continuity.base()
 
     @property
     def needs_base(self) -> bool:
         """Whether so much came since the last base that a new one is due."""
-        return self._rebuild is None and len(self._marks) > MAX_MARKS
-
-    @property
-    def _decided(self) -> Position:
-        """The place up to which lines are decided: held ticks are not, they must come again."""
-        return self._place_before_held if self._guard.is_holding else self._places.position
+        return self._continuity.needs_base
 
     @property
     def resume_ms(self) -> int | None:
         """Event time from which the feed must send again so that nothing is missed; None: its start."""
-        if self._rebuild is not None:
-            return self._rebuild.base.resume_ms
-        windows = self.windows
-        if windows.watermark_ms == NEVER or (windows.newest_ms == NEVER and not self._is_live):
-            return None
-        closed_to = windows.watermark_ms - self.rules.late_ms
-        if windows.newest_ms != NEVER:
-            # A heartbeat or an idle close may be ahead of all ticks; lines older than it may still come.
-            closed_to = min(closed_to, windows.newest_ms)
-        not_closed = closed_to - closed_to % self.rules.bin_ms
-        oldest = windows.open.oldest_start_ms
-        return max(0, not_closed if oldest is None else min(not_closed, oldest))
+        return self._continuity.resume_ms
 
     @property
     def open_bin_count(self) -> int:
@@ -209,11 +152,11 @@ class Binner:
 
     # Lines
 
-    def _begin(self, lines: list[Line], now_ms: int, chunk: bytes = b"") -> None:
-        self._places.begin(lines)
-        self._lines, self._chunk, self._raws = lines, chunk, None
+    def _begin(self, chunk: Chunk, now_ms: int) -> None:
+        self._continuity.places.begin(chunk.lines)
+        self._chunk = chunk
         self._now_ms = now_ms
-        self.line_count += len(lines)
+        self.line_count += len(chunk.lines)
         self.windows.begin(now_ms, None if self._is_deterministic else now_ms)
 
     def _finish(self) -> list[Output]:
@@ -228,55 +171,28 @@ class Binner:
             self._out += closed
             closed.clear()
 
-    def _raw(self, i: int) -> bytes:
-        if self._raws is None:
-            self._raws = split_lines(self._chunk)
-        return self._raws[i]
-
     def _line(self, line: Line, i: int) -> None:
         if isinstance(line, Tick) and not (self.windows.is_known(line.symbol) or is_symbol(line.symbol)):
-            line = self._lines[i] = BadLine("symbol does not match [A-Za-z0-9_./:-]{1,32}", line.seq)
-        if self._resent is not None and self._is_resent(line, i):
+            line = BadLine("symbol does not match [A-Za-z0-9_./:-]{1,32}", line.seq)
+            self._chunk.lines[i] = line
+        if self._continuity.is_resent(line, i, self._chunk):
             return
         if self.is_ended:
-            self._dead_letter("invalid", "line after the end of the feed", self._raw(i), i)
+            self._invalid("line after the end of the feed", i)
         elif isinstance(line, Tick):
             self._tick(line, i)
         elif isinstance(line, BadLine):
-            self._dead_letter("invalid", line.detail, self._raw(i), i)
+            self._invalid(line.detail, i)
         else:
             self._control(line, i)
-
-    def _is_resent(self, line: Line, i: int, sha256: str | None = None) -> bool:
-        assert self._resent is not None  # noqa: S101
-        is_resent = self._resent.is_resent(line)
-        if is_resent:
-            self.resent_count += 1
-            self._places.skip(i)
-            if isinstance(line, Tick):
-                if self._rebuild is not None:
-                    self._rebuild.take(line)
-            elif isinstance(line, BadLine) and self._resent.has_reached and self._is_restored:
-                self._places.take_id(sha256 or line_sha256(self._raw(i).rstrip(b"\r")))
-        if self._resent.has_reached:
-            self._end_rebuild()
-        if self._resent.is_over:
-            self._resent = None
-            self._is_restored = False
-        return is_resent
-
-    def _end_rebuild(self) -> None:
-        if self._rebuild is not None:
-            self._rebuild.end()
-            self._rebuild = None
 
     def _control(self, line: Control, i: int) -> None:
         if line.type == "end":
             self._end(i)
         elif line.type == "hello":
-            self._dead_letter("invalid", "hello is not the first line", self._raw(i), i)
+            self._invalid("hello is not the first line", i)
         elif line.event_ts is None:
-            self._dead_letter("invalid", "heartbeat without event_ts", self._raw(i), i)
+            self._invalid("heartbeat without event_ts", i)
         else:
             self._heartbeat(event_time_ms(line.event_ts), i)
 
@@ -287,7 +203,7 @@ class Binner:
         elif windows.newest_ms != NEVER and event_ms > self.rules.max_jump_ms + max(
             windows.newest_ms, windows.watermark_ms
         ):
-            self._dead_letter("future", "heartbeat jumps ahead", self._raw(i), i, event_ms=event_ms)
+            self._dead_letter("future", "heartbeat jumps ahead", self._chunk.raw(i), i, event_ms=event_ms)
         else:
             # A held tick came before this word: the watermark waits where its bin can still take it.
             held_ms = self._guard.oldest_held_ms
@@ -297,13 +213,13 @@ class Binner:
         event_ms = event_time_ms(tick.event_ts)
         if self._is_live:
             if event_ms > self._now_ms + self.rules.max_future_ms:
-                self._dead_letter("future", "ahead of the wall clock", self._raw(i), i, tick)
+                self._dead_letter("future", "ahead of the wall clock", self._chunk.raw(i), i, tick)
                 return
         else:
             newest_ms = self.windows.newest_ms
             is_jump = newest_ms == NEVER or event_ms > newest_ms + self.rules.max_jump_ms
             if is_jump or self._guard.is_holding:
-                self._guarded(Held(tick, self._raw(i), event_ms), i)
+                self._guarded(Held(tick, self._chunk.raw(i), event_ms), i)
                 return
         self._take(tick, event_ms, i)
 
@@ -311,8 +227,10 @@ class Binner:
         was_holding = self._guard.is_holding
         newest_ms = self.windows.newest_ms
         verdict = self._guard.take(tick, newest_ms if newest_ms != NEVER else None)
-        if self._guard.is_holding and (not was_holding or verdict.future or verdict.accepted):
-            self._place_before_held = self._places.before(i)
+        if not self._guard.is_holding:
+            self._continuity.hold_nothing()
+        elif not was_holding or verdict.future or verdict.accepted:
+            self._continuity.hold_before(i)
         self._carry_out(verdict, i)
 
     def _carry_out(self, verdict: Verdict, i: int) -> None:
@@ -326,20 +244,20 @@ class Binner:
         reached_ms = self._now_ms if self._is_live and event_ms > self._now_ms else event_ms
         refused = self.windows.take(tick, event_ms, reached_ms)
         if refused is not None:
-            self._dead_letter(refused, self._details[refused], raw or self._raw(i), i, tick)
+            self._dead_letter(refused, self._details[refused], raw or self._chunk.raw(i), i, tick)
         elif reached_ms < event_ms:
-            self._mark(tick, event_ms, reached_ms)
+            self._continuity.mark(tick, event_ms, reached_ms)
 
     def _end(self, i: int) -> None:
-        self._end_rebuild()
+        self._continuity.end_rebuild()
+        self._continuity.hold_nothing()
         newest_ms = self.windows.newest_ms
         self._carry_out(self._guard.end(newest_ms if newest_ms != NEVER else None), i)
         self.windows.close_everything()
         self.is_ended = True
 
-    def _mark(self, tick: Tick, event_ms: int, reached_ms: int | None) -> None:
-        if self.feed.is_numbered and tick.seq is not None and self.windows.owns(tick.symbol):
-            self._marks[tick.seq] = Mark(tick.seq, event_ms, reached_ms)
+    def _invalid(self, detail: str, i: int) -> None:
+        self._dead_letter("invalid", detail, self._chunk.raw(i), i)
 
     def _dead_letter(
         self,
@@ -359,16 +277,16 @@ class Binner:
         self._collect()
         raw = raw.rstrip(b"\r")
         sha256 = sha256 or line_sha256(raw)
-        line = tick or self._lines[i]
+        line = tick or self._chunk.lines[i]
         number = line.seq if isinstance(line, Tick) else None
         lateness_ms = None
         if tick is not None:
             event_ms = event_time_ms(tick.event_ts)
-            self._mark(tick, event_ms, None)
+            self._continuity.mark(tick, event_ms, None)
             lateness_ms = max(0, windows.watermark_of(tick.symbol) - event_ms)
         self._out.append(
             DeadLetter(
-                dlt_id=self._places.dead_letter_id(number, sha256, i),
+                dlt_id=self._continuity.places.dead_letter_id(number, sha256, i),
                 reason=reason,
                 detail=detail,
                 symbol=tick.symbol if tick is not None else None,

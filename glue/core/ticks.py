@@ -128,6 +128,21 @@ def decode_chunk(chunk: bytes) -> list[Line]:
     return [decode_line(raw) for raw in split_lines(chunk)]
 
 
+class Chunk:
+    """The lines of a chunk, decoded; as bytes only where one is asked for."""
+
+    def __init__(self, data: bytes, lines: list[Line] | None = None) -> None:
+        self.lines = decode_chunk(data) if lines is None else lines
+        self._data = data
+        self._raws: list[bytes] | None = None
+
+    def raw(self, i: int) -> bytes:
+        """Return a line as it came, without its line feed."""
+        if self._raws is None:
+            self._raws = split_lines(self._data)
+        return self._raws[i]
+
+
 def is_symbol(symbol: str) -> bool:
     """Tell whether a feed may use this symbol."""
     return _SYMBOL.fullmatch(symbol) is not None

@@ -22,6 +22,7 @@ from glue.io.kafka import (
 )
 from glue.io.registry import AvroWriter, BadRecord, Registry
 from glue.io.transactions import FENCED, TIMEOUT_MS, produce, transactional_producer
+from glue.io.transactions import Record as ProducerRecord
 from glue.settings import Settings
 
 MAX_RECORDS = 10_000
@@ -181,8 +182,8 @@ class KafkaBars:
         began = time.monotonic()
         try:
             self._producer.begin_transaction()
-            for bar in bars:
-                self._produce(bar)
+            if bars:
+                produce(self._producer, self._topic, [self._record(bar) for bar in bars])
             positions, member = bins.positions(reached), bins.group_metadata()
             # After a restart of the broker this call has been seen to ignore its own time-out.
             within(
@@ -204,10 +205,10 @@ class KafkaBars:
             # A new producer with the same id, which the engine makes next, aborts the transaction.
             raise TransientError(error.str()) from None
 
-    def _produce(self, bar: Bar) -> None:
+    def _record(self, bar: Bar) -> ProducerRecord:
         # The symbol chooses the partition, so that a symbol's bars stay in order.
         partition = partition_of(bar.symbol, self._partitions)
-        produce(self._producer, self._topic, bar.bar_id, self._writer.encode(bar), partition)
+        return {"key": bar.bar_id, "value": self._writer.encode(bar), "partition": partition}
 
 
 def within(call: Callable[[], object], timeout_s: float) -> None:

@@ -8,14 +8,14 @@ import msgspec
 
 from glue.core.binner import Output
 from glue.core.dead_letters import DeadLetter
-from glue.core.partition import Shard, is_watermark, partition_of, watermark_symbols
+from glue.core.partition import Shard, partition_of, watermark_symbols
 from glue.core.resume import Base, Snapshot
 from glue.errors import SettingsError, TapelineError
 from glue.io.bin_codec import SCHEMA_FILE, BinWriter
 from glue.io.jsonl import append_lines
 from glue.io.kafka import partition_count, publish, read_to_end
 from glue.io.registry import AvroWriter, Registry
-from glue.io.transactions import Transactions
+from glue.io.transactions import Record, Transactions
 from glue.settings import Settings
 
 
@@ -67,8 +67,7 @@ class KafkaSink:
             self._bins = BinWriter(registry.register(f"{settings.kafka_topic_raw}-value", SCHEMA_FILE))
             letters_id = registry.register(f"{settings.kafka_topic_dlt}-value", "dead_letter.avsc")
             self._dead_letters = AvroWriter("dead_letter.avsc", letters_id)
-        watermarks = watermark_symbols(self.partitions)
-        self._watermark_partitions = {symbol: p for p, symbol in enumerate(watermarks)}
+        self._partitions = _Partitions(self.partitions)
         self._claim = Claim(feed_id=feed_id, shard=shard, worker=uuid4().hex)
         claim_key = f"{feed_id}|{shard}|claim"
         publish(settings, settings.kafka_topic_state, claim_key, msgspec.json.encode(self._claim))
@@ -77,18 +76,21 @@ class KafkaSink:
 
     def publish(self, outputs: Iterable[Output]) -> None:
         """Send records to their topics inside the open transaction, in the order given."""
+        bins: list[Record] = []
+        letters: list[Record] = []
         for output in outputs:
             if isinstance(output, DeadLetter):
-                value = self._dead_letters.encode(output)
-                self._transactions.send(self._settings.kafka_topic_dlt, output.dlt_id, value, 0)
+                letters.append(_record(output.dlt_id, self._dead_letters.encode(output)))
                 self._dlt_file.write(msgspec.json.encode(output) + b"\n")
             else:
-                self._transactions.send(
-                    self._settings.kafka_topic_raw,
-                    output.bin_id,
-                    self._bins.encode(output),
-                    self._partition(output.symbol),
-                )
+                partition = self._partitions[output.symbol]
+                bins.append(_record(output.bin_id, self._bins.encode(output), partition))
+        for topic, records in (
+            (self._settings.kafka_topic_raw, bins),
+            (self._settings.kafka_topic_dlt, letters),
+        ):
+            if records:
+                self._transactions.send(topic, records)
 
     def commit(self, checkpoint: Checkpoint, base: Base | None = None) -> None:
         """Commit the transaction with its checkpoint and, when it was renewed, the base.
@@ -103,10 +105,11 @@ class KafkaSink:
             return
         self._dlt_file.flush()
         topic, feed_id, shard = self._settings.kafka_topic_state, checkpoint.feed_id, checkpoint.shard
+        records = [_record(f"{feed_id}|{shard}", msgspec.json.encode(checkpoint))]
         if base is not None:
             value = msgspec.json.encode(BaseRecord(feed_id=feed_id, shard=shard, base=base))
-            self._transactions.send(topic, f"{feed_id}|{shard}|base", value, 0)
-        self._transactions.send(topic, f"{feed_id}|{shard}", msgspec.json.encode(checkpoint), 0)
+            records.append(_record(f"{feed_id}|{shard}|base", value))
+        self._transactions.send(topic, records)
         self._transactions.commit()
 
     def is_superseded(self) -> bool:
@@ -126,10 +129,21 @@ class KafkaSink:
         self._transactions.abort()
         self.finish()
 
-    def _partition(self, symbol: str) -> int:
-        if is_watermark(symbol):
-            return self._watermark_partitions[symbol]
-        return partition_of(symbol, self.partitions)
+
+class _Partitions(dict[str, int]):
+    """Where each symbol's records go, worked out once."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__((symbol, p) for p, symbol in enumerate(watermark_symbols(count)))
+        self._count = count
+
+    def __missing__(self, symbol: str) -> int:
+        partition = self[symbol] = partition_of(symbol, self._count)
+        return partition
+
+
+def _record(key: str, value: bytes, partition: int = 0) -> Record:
+    return {"key": key, "value": value, "partition": partition}
 
 
 def read_checkpoints(settings: Settings) -> tuple[list[Checkpoint], dict[tuple[str, Shard], Base]]:

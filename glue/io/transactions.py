@@ -7,6 +7,7 @@ it. Their order is kept: a turn begins when the other's commit was answered.
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -18,10 +19,14 @@ from glue.settings import Settings
 TIMEOUT_MS = 15_000
 """The broker gives up a transaction that its producer left open for so long; readers wait until then."""
 TURNS = 2
+MOST_QUEUED = 50_000
+"""Records that wait in the client; it takes up to twice as many before it refuses one."""
 TRY_TIMEOUT_S = 5.0
 RETRY_S = 0.5
 FENCED = {"_FENCED", "PRODUCER_FENCED", "INVALID_PRODUCER_EPOCH"}
 NO_ANSWER = {"_TIMED_OUT", "_TRANSPORT", "_ALL_BROKERS_DOWN"}
+Record = dict[str, Any]
+"""What the client takes: `key`, `value` and `partition`."""
 log = structlog.get_logger()
 
 
@@ -39,7 +44,7 @@ class Transactions:
         self._settings = settings
         self._is_stopping = is_stopping
         self._must_abort = False
-        self._batch: list[tuple[str, str, bytes, int]] = []
+        self._batch: list[tuple[str, list[Record]]] = []
         self._is_open = False
         self._turn = 0
         self._producers = [
@@ -51,15 +56,14 @@ class Transactions:
         """Whether nothing was sent since the last commit."""
         return not self._batch
 
-    def send(self, topic: str, key: str, value: bytes, partition: int) -> None:
-        """Send a record in the open transaction, opening one where there is none."""
-        record = (topic, key, value, partition)
-        self._batch.append(record)
+    def send(self, topic: str, records: list[Record]) -> None:
+        """Send records in the open transaction, opening one where there is none."""
+        self._batch.append((topic, records))
         if self._must_abort:  # the whole batch is sent again at the commit
             return
         try:
             self._open()
-            produce(self._producer, *record)
+            produce(self._producer, topic, records)
         except KafkaException as exception:
             self._refuse_if_final(kafka_error(exception))
             self._must_abort = True
@@ -118,8 +122,8 @@ class Transactions:
             self._must_abort = self._is_open = False
         if not self._is_open:
             self._open()
-            for record in self._batch:
-                produce(self._producer, *record)
+            for topic, records in self._batch:
+                produce(self._producer, topic, records)
         self._producer.commit_transaction(TRY_TIMEOUT_S)
 
     def _refuse_if_final(self, error: KafkaError) -> None:
@@ -156,12 +160,14 @@ def transactional_producer(settings: Settings, transactional_id: str) -> Produce
     return producer
 
 
-def produce(producer: Producer, topic: str, key: str, value: bytes, partition: int) -> None:
-    """Hand a record to a producer, waiting for deliveries while the client's queue is full."""
-    while True:
-        try:
-            producer.produce(topic, value, key, partition)
-        except BufferError:
-            producer.poll(0.1)
-        else:
-            return
+def produce(producer: Producer, topic: str, records: list[Record]) -> None:
+    """Hand records to a producer, in their order, waiting for deliveries while the client's queue is full.
+
+    Raises:
+        KafkaException: the client took not all of them; the transaction must be aborted.
+    """
+    while len(producer) > MOST_QUEUED:
+        producer.poll(0.1)
+    if producer.produce_batch(topic, records) < len(records):
+        errors = [record.pop("_error") for record in records if "_error" in record]
+        raise KafkaException(errors[0])
