@@ -7,13 +7,15 @@ from confluent_kafka import Producer
 from glue.io.kafka import client_config
 from glue.settings import Settings
 
+Payloads = dict[int, list[dict[str, Any]]]
+"""Records as {key, value}, by partition."""
 TIMEOUT_S = 30.0
 PRODUCERS = 2
 """They take turns, as in the worker: one alone waits after each commit for the broker's markers."""
 
 
 class BareTransactions:
-    """Sends batches of {key, value, partition} to ticks.raw with a checkpoint each, nothing else."""
+    """Sends batches of {key, value} to the partitions of ticks.raw with a checkpoint each, nothing else."""
 
     def __init__(self, settings: Settings, transactional_id: str) -> None:
         self._settings = settings
@@ -34,13 +36,14 @@ class BareTransactions:
         for producer in self._producers:
             producer.init_transactions(TIMEOUT_S)
 
-    def send(self, records: list[dict[str, Any]]) -> None:
-        """Send records in the open transaction."""
+    def send(self, records: Payloads) -> None:
+        """Send records, by partition, in the open transaction."""
         producer = self._producers[self._turn]
         if not self._is_open:
             producer.begin_transaction()
             self._is_open = True
-        producer.produce_batch(self._settings.kafka_topic_raw, records)
+        for partition, some in records.items():
+            producer.produce_batch(self._settings.kafka_topic_raw, some, partition)
 
     def commit(self, checkpoint: bytes) -> None:
         """Commit what was sent, with a checkpoint; does nothing when nothing was."""

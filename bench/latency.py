@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from bench.bare import BareTransactions
+from bench.bare import BareTransactions, Payloads
 from bench.records import batches, checkpoint, on_the_wire
 from bench.report import Measure, Row
 from bench.rounds import Say, percentile
@@ -84,7 +84,12 @@ def _bare_pace(settings: Settings, per_s: float, warm_s: float, for_s: float) ->
     """Send payloads at a pace, keyed by the time they are handed over; return from when to when it counts."""
     of = batches(6_000)
     partitions = partition_count(settings, settings.kafka_topic_raw)
-    payloads = [record for outputs in of.outputs for record in on_the_wire(outputs, partitions)]
+    payloads = [
+        (partition, record)
+        for outputs in of.outputs
+        for partition, some in on_the_wire(outputs, partitions).items()
+        for record in some
+    ]
     state = msgspec.json.encode(checkpoint(of, "bare"))
     transactions = BareTransactions(settings, "bench-pace")
     began = committed_at = time.monotonic()
@@ -94,7 +99,11 @@ def _bare_pace(settings: Settings, per_s: float, warm_s: float, for_s: float) ->
         due = int(elapsed_s * per_s)
         if due > sent:
             key = str(_now_ms())
-            transactions.send([payloads[i % len(payloads)] | {"key": key} for i in range(sent, due)])
+            records: Payloads = {}
+            for i in range(sent, due):
+                partition, record = payloads[i % len(payloads)]
+                records.setdefault(partition, []).append(record | {"key": key})
+            transactions.send(records)
             sent = due
         if time.monotonic() >= committed_at + settings.replay_commit_ms / 1000:
             transactions.commit(state)

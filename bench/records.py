@@ -1,10 +1,10 @@
 """Records of ticks.raw: as the worker's binner gives them, and ready for the wire."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 
+from bench.bare import Payloads
 from bench.topic import encode, parsed_schema
 from bench.workload import Work, historical
 from glue.core.binner import Binner, Output
@@ -74,15 +74,15 @@ def sink(settings: Settings, feed_id: str) -> KafkaSink:
     return KafkaSink(settings, feed_id, settings.log_dir / "dlt.jsonl", lambda: False)
 
 
-def on_the_wire(outputs: Sequence[Output], partitions: int) -> list[dict[str, Any]]:
-    """Return the records as they are on the topic: key, value, partition."""
+def on_the_wire(outputs: Sequence[Output], partitions: int) -> Payloads:
+    """Return the records as they are on the topic."""
     schema = parsed_schema("tick_bin.avsc")
     reserved = {symbol: p for p, symbol in enumerate(watermark_symbols(partitions))}
-    found = []
+    found: Payloads = {}
     for output in outputs:
         assert not isinstance(output, DeadLetter)
         symbol = output.symbol
         partition = reserved[symbol] if is_watermark(symbol) else partition_of(symbol, partitions)
         value = encode(schema, 1, msgspec.structs.asdict(output))
-        found.append({"key": output.bin_id, "value": value, "partition": partition})
+        found.setdefault(partition, []).append({"key": output.bin_id, "value": value})
     return found

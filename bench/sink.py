@@ -44,9 +44,10 @@ def _sink_row(stage: Stage, say: Say, ticks: int, turns: int) -> Row:
         return of.count / (time.perf_counter() - began)
 
     def bare_librdkafka() -> float:
-        fresh = [
-            [dict(record) for record in records] for records in payloads
-        ]  # the client may write into them
+        fresh = [  # the client may write into them
+            {partition: [dict(record) for record in some] for partition, some in records.items()}
+            for records in payloads
+        ]
         began = time.perf_counter()
         for records in fresh:
             bare.send(records)

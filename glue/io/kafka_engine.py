@@ -182,8 +182,8 @@ class KafkaBars:
         began = time.monotonic()
         try:
             self._producer.begin_transaction()
-            if bars:
-                produce(self._producer, self._topic, [self._record(bar) for bar in bars])
+            for partition, records in self._records(bars).items():
+                produce(self._producer, self._topic, partition, records)
             positions, member = bins.positions(reached), bins.group_metadata()
             # After a restart of the broker this call has been seen to ignore its own time-out.
             within(
@@ -205,10 +205,13 @@ class KafkaBars:
             # A new producer with the same id, which the engine makes next, aborts the transaction.
             raise TransientError(error.str()) from None
 
-    def _record(self, bar: Bar) -> ProducerRecord:
-        # The symbol chooses the partition, so that a symbol's bars stay in order.
-        partition = partition_of(bar.symbol, self._partitions)
-        return {"key": bar.bar_id, "value": self._writer.encode(bar), "partition": partition}
+    def _records(self, bars: Sequence[Bar]) -> dict[int, list[ProducerRecord]]:
+        """Return the records of each partition; the symbol chooses it, so that its bars stay in order."""
+        found: dict[int, list[ProducerRecord]] = {}
+        for bar in bars:
+            partition = partition_of(bar.symbol, self._partitions)
+            found.setdefault(partition, []).append({"key": bar.bar_id, "value": self._writer.encode(bar)})
+        return found
 
 
 def within(call: Callable[[], object], timeout_s: float) -> None:

@@ -76,21 +76,19 @@ class KafkaSink:
 
     def publish(self, outputs: Iterable[Output]) -> None:
         """Send records to their topics inside the open transaction, in the order given."""
-        bins: list[Record] = []
+        bins: dict[int, list[Record]] = {}
         letters: list[Record] = []
         for output in outputs:
             if isinstance(output, DeadLetter):
                 letters.append(_record(output.dlt_id, self._dead_letters.encode(output)))
                 self._dlt_file.write(msgspec.json.encode(output) + b"\n")
             else:
-                partition = self._partitions[output.symbol]
-                bins.append(_record(output.bin_id, self._bins.encode(output), partition))
-        for topic, records in (
-            (self._settings.kafka_topic_raw, bins),
-            (self._settings.kafka_topic_dlt, letters),
-        ):
-            if records:
-                self._transactions.send(topic, records)
+                record = _record(output.bin_id, self._bins.encode(output))
+                bins.setdefault(self._partitions[output.symbol], []).append(record)
+        for partition, records in bins.items():
+            self._transactions.send(self._settings.kafka_topic_raw, partition, records)
+        if letters:
+            self._transactions.send(self._settings.kafka_topic_dlt, 0, letters)
 
     def commit(self, checkpoint: Checkpoint, base: Base | None = None) -> None:
         """Commit the transaction with its checkpoint and, when it was renewed, the base.
@@ -109,7 +107,7 @@ class KafkaSink:
         if base is not None:
             value = msgspec.json.encode(BaseRecord(feed_id=feed_id, shard=shard, base=base))
             records.append(_record(f"{feed_id}|{shard}|base", value))
-        self._transactions.send(topic, records)
+        self._transactions.send(topic, 0, records)
         self._transactions.commit()
 
     def is_superseded(self) -> bool:
@@ -142,8 +140,8 @@ class _Partitions(dict[str, int]):
         return partition
 
 
-def _record(key: str, value: bytes, partition: int = 0) -> Record:
-    return {"key": key, "value": value, "partition": partition}
+def _record(key: str, value: bytes) -> Record:
+    return {"key": key, "value": value}
 
 
 def read_checkpoints(settings: Settings) -> tuple[list[Checkpoint], dict[tuple[str, Shard], Base]]:

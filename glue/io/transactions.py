@@ -26,7 +26,7 @@ RETRY_S = 0.5
 FENCED = {"_FENCED", "PRODUCER_FENCED", "INVALID_PRODUCER_EPOCH"}
 NO_ANSWER = {"_TIMED_OUT", "_TRANSPORT", "_ALL_BROKERS_DOWN"}
 Record = dict[str, Any]
-"""What the client takes: `key`, `value` and `partition`."""
+"""What the client takes: `key` and `value`."""
 log = structlog.get_logger()
 
 
@@ -44,7 +44,7 @@ class Transactions:
         self._settings = settings
         self._is_stopping = is_stopping
         self._must_abort = False
-        self._batch: list[tuple[str, list[Record]]] = []
+        self._batch: list[tuple[str, int, list[Record]]] = []
         self._is_open = False
         self._turn = 0
         self._producers = [
@@ -56,14 +56,14 @@ class Transactions:
         """Whether nothing was sent since the last commit."""
         return not self._batch
 
-    def send(self, topic: str, records: list[Record]) -> None:
-        """Send records in the open transaction, opening one where there is none."""
-        self._batch.append((topic, records))
+    def send(self, topic: str, partition: int, records: list[Record]) -> None:
+        """Send records to a partition in the open transaction, opening one where there is none."""
+        self._batch.append((topic, partition, records))
         if self._must_abort:  # the whole batch is sent again at the commit
             return
         try:
             self._open()
-            produce(self._producer, topic, records)
+            produce(self._producer, topic, partition, records)
         except KafkaException as exception:
             self._refuse_if_final(kafka_error(exception))
             self._must_abort = True
@@ -122,8 +122,8 @@ class Transactions:
             self._must_abort = self._is_open = False
         if not self._is_open:
             self._open()
-            for topic, records in self._batch:
-                produce(self._producer, topic, records)
+            for part in self._batch:
+                produce(self._producer, *part)
         self._producer.commit_transaction(TRY_TIMEOUT_S)
 
     def _refuse_if_final(self, error: KafkaError) -> None:
@@ -160,14 +160,17 @@ def transactional_producer(settings: Settings, transactional_id: str) -> Produce
     return producer
 
 
-def produce(producer: Producer, topic: str, records: list[Record]) -> None:
-    """Hand records to a producer, in their order, waiting for deliveries while the client's queue is full.
+def produce(producer: Producer, topic: str, partition: int, records: list[Record]) -> None:
+    """Hand records of one partition to a producer, in their order.
+
+    It waits for deliveries while the client's queue is full.
 
     Raises:
         KafkaException: the client took not all of them; the transaction must be aborted.
     """
     while len(producer) > MOST_QUEUED:
         producer.poll(0.1)
-    if producer.produce_batch(topic, records) < len(records):
+    # A partition named in a record would be overlooked: the client then goes by the key.
+    if producer.produce_batch(topic, records, partition) < len(records):
         errors = [record.pop("_error") for record in records if "_error" in record]
         raise KafkaException(errors[0])
