@@ -21,8 +21,9 @@ TIMEOUT_MS = 15_000
 TURNS = 2
 LINGER_MS = 5
 """Records wait so long for others, unless a commit sends them: fewer requests keep a busy broker quick."""
-MOST_QUEUED = 50_000
-"""Records that wait in the client; it takes up to twice as many before it refuses one."""
+MOST_QUEUED, PIECE = 50_000, 10_000
+"""Records that may wait in the client when more are handed over, and how many those are at a time. The client
+refuses what goes beyond 100,000."""
 TRY_TIMEOUT_S = 5.0
 RETRY_S = 0.5
 FENCED = {"_FENCED", "PRODUCER_FENCED", "INVALID_PRODUCER_EPOCH"}
@@ -170,9 +171,11 @@ def produce(producer: Producer, topic: str, partition: int, records: list[Record
     Raises:
         KafkaException: the client took not all of them; the transaction must be aborted.
     """
-    while len(producer) > MOST_QUEUED:
-        producer.poll(0.1)
-    # A partition named in a record would be overlooked: the client then goes by the key.
-    if producer.produce_batch(topic, records, partition) < len(records):
-        errors = [record.pop("_error") for record in records if "_error" in record]
-        raise KafkaException(errors[0])
+    for i in range(0, len(records), PIECE):
+        while len(producer) > MOST_QUEUED:
+            producer.poll(0.1)
+        piece = records[i : i + PIECE]
+        # A partition named in a record would be overlooked: the client then goes by the key.
+        if producer.produce_batch(topic, piece, partition) < len(piece):
+            errors = [record.pop("_error") for record in piece if "_error" in record]
+            raise KafkaException(errors[0])
