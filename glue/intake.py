@@ -19,6 +19,7 @@ from glue.core.watermarks import Rules
 from glue.core.windows import NEVER
 from glue.errors import TapelineError
 from glue.io.jsonl import JsonlSink
+from glue.io.kafka import partition_count
 from glue.io.kafka_sink import Checkpoint, KafkaSink, read_checkpoints
 from glue.settings import Settings
 
@@ -65,6 +66,7 @@ class Intake:
         if bins_path is not None:
             self._sink = JsonlSink(bins_path, dlt_path)
         else:
+            self._find_own(feed, read_checkpoints(settings)[0])  # what cannot go on fences nobody
             self._sink = KafkaSink(settings, feed.feed_id, dlt_path, is_stopping)  # fences an older worker
             checkpoints, bases = read_checkpoints(settings)
             checkpoint = self._find_own(feed, checkpoints)
@@ -81,10 +83,11 @@ class Intake:
         # Files of a historical feed carry no wall time, so that two runs write the same bytes.
         is_file_of_history = bins_path is not None and feed.mode == "historical"
         self.binner = Binner(feed, rules, settings.shard, is_deterministic=is_file_of_history)
-        self._is_resumable = bins_path is None and feed.is_numbered
-        self.is_resumed = checkpoint is not None and base is not None and self._is_resumable
+        self.is_resumable = bins_path is None and feed.is_numbered
+        self.is_resumed = checkpoint is not None and base is not None and self.is_resumable
         if self.is_resumed and checkpoint and base:
-            self._resume(checkpoint, base)
+            self.binner.restore(checkpoint.snapshot, base)
+            log.info("resuming", feed_id=feed.feed_id, since_ms=self.binner.resume_ms)
         self.counts: Counter[str] = Counter()
         self._is_first = True
         self._is_dirty = False
@@ -129,7 +132,7 @@ class Intake:
 
     def finish(self) -> None:
         """Commit what is left and close; publish open bins that no later run could build again."""
-        if not self.binner.is_ended and not self._is_resumable:
+        if not self.binner.is_ended and not self.is_resumable:
             count = self.binner.open_bin_count
             if count:
                 log.warning("closing bins before their time: this feed cannot be resumed", bins=count)
@@ -141,9 +144,9 @@ class Intake:
         """Close after a failure; the next run goes on from the last commit."""
         self._sink.abandon()
 
-    def can_begin_again(self) -> bool:
-        """Tell, of a fenced worker, whether the feed is still its own, to go on with from the last commit."""
-        return self._is_resumable and isinstance(self._sink, KafkaSink) and not self._sink.is_superseded()
+    def is_superseded(self) -> bool:
+        """Tell, of a fenced worker, whether another one has its feed."""
+        return isinstance(self._sink, KafkaSink) and self._sink.is_superseded()
 
     def fields(self) -> dict[str, object]:
         """Return what progress and the last log event show."""
@@ -170,21 +173,26 @@ class Intake:
                 )
             if checkpoint.shard == shard:
                 own = checkpoint
+        if own is not None:
+            self._refuse_other_settings(own)
         return own
 
-    def _resume(self, checkpoint: Checkpoint, base: Base) -> None:
+    def _refuse_other_settings(self, checkpoint: Checkpoint) -> None:
+        settings = self._settings
         for name, was, now in (
-            ("REPLAY_MAX_LATE_MS", checkpoint.late_ms, self._settings.replay_max_late_ms),
-            ("REPLAY_BIN_MS", checkpoint.bin_ms, self._settings.replay_bin_ms),
-            ("the number of partitions", checkpoint.partitions, self.binner.rules.partitions),
+            ("REPLAY_MAX_LATE_MS", checkpoint.late_ms, settings.replay_max_late_ms),
+            ("REPLAY_BIN_MS", checkpoint.bin_ms, settings.replay_bin_ms),
+            (
+                "the number of partitions",
+                checkpoint.partitions,
+                partition_count(settings, settings.kafka_topic_raw),
+            ),
         ):
             if was != now:
                 raise TapelineError(
                     f"{name} is {now}, but the topics were written with {was}; set it back, or start again "
                     "with --fresh"
                 )
-        self.binner.restore(checkpoint.snapshot, base)
-        log.info("resuming", feed_id=checkpoint.feed_id, since_ms=self.binner.resume_ms)
 
     def _refuse_if_behind(self, data: bytes) -> None:
         """One run, one feed: older data than what these topics already hold would all be late."""

@@ -52,8 +52,13 @@ class Replay:
                     self._run_to_end()
                     break
                 except Fenced:
-                    if self._intake is None or not self._intake.can_begin_again():
+                    if self._intake is None or self._intake.is_superseded():
                         raise
+                    if not self._intake.is_resumable:
+                        raise TapelineError(
+                            "the broker gave up a transaction that was open for more than 15 s, and this "
+                            "feed cannot send its lines again: they are lost. Start the worker again"
+                        ) from None
                 log.warning("the broker gave up a transaction, going on from the last one that it has")
                 self._intake.abandon()
                 self._intake = None
@@ -104,9 +109,10 @@ class Replay:
                 if self._open(event):
                     return None
             elif isinstance(event, Chunk):
-                self._take(event.data)
+                if self._take(event.data):
+                    return None
             elif isinstance(event, LongLine):
-                intake = self._intake or self._begin(self._introduction.decide(is_live=False))
+                intake = self._intake or self._begin_undecided()
                 intake.refuse(event.start, event.sha256, event.length)
             if self._intake is not None:
                 if is_open and time.monotonic() > self._heard_at + self._settings.replay_idle_close_ms / 1000:
@@ -137,17 +143,26 @@ class Replay:
         self._intake = Intake(self._settings, feed, *self._paths, is_stopping=lambda: bool(self._stop))
         return self._intake
 
-    def _take(self, data: bytes) -> None:
+    def _begin_undecided(self) -> Intake:
+        """Begin with a feed of which no line told what it is, and with the lines it has sent."""
+        intake = self._begin(self._introduction.decide(is_live=False))
+        intake.take(self._introduction.kept)
+        return intake
+
+    def _take(self, data: bytes) -> bool:
+        """Take whole lines; return whether to connect again, from where an earlier run stopped."""
         if self._intake is None:
             feed = self._introduction.hear_lines(data, now_ms())
             if feed is None:
-                return
-            self._begin(feed)
+                return False
+            if self._begin(feed).is_resumed:
+                return True
             data = self._introduction.kept
         assert self._intake is not None  # noqa: S101
         if self._intake.take(data):  # blank lines only keep a connection open
             self._heard_at = time.monotonic()
             self._tries = 0
+        return False
 
     def _take_tail(self, lost: Disconnected) -> None:
         """Deal with what a lost connection leaves: half a line, or the end of a feed without hello."""
@@ -155,7 +170,7 @@ class Replay:
         if lost.tail and not is_numbered:  # a numbered feed sends it again
             self._take(lost.tail + b"\n")
         if lost.is_clean and not self._says_hello:
-            intake = self._intake or self._begin(self._introduction.decide(is_live=False))
+            intake = self._intake or self._begin_undecided()
             intake.end()
 
     def _wait_to_reconnect(self, lost: Disconnected) -> None:

@@ -74,6 +74,8 @@ class Binner:
 
         On a live feed no further than the wall clock: bars that a clock ahead of it opened close later.
         """
+        if self._continuity.awaits_old_ticks:
+            return []
         self._begin(Chunk(b""), now_ms)
         self.windows.close_everything(up_to_ms=now_ms if self._is_live else None)
         return self._finish()
@@ -279,6 +281,9 @@ class Binner:
         sha256 = sha256 or line_sha256(raw)
         line = tick or self._chunk.lines[i]
         number = line.seq if isinstance(line, Tick) else None
+        dlt_id = self._continuity.places.dead_letter_id(number, sha256, i)
+        if tick is None and self._continuity.is_refused_before(dlt_id):
+            return
         lateness_ms = None
         if tick is not None:
             event_ms = event_time_ms(tick.event_ts)
@@ -286,7 +291,7 @@ class Binner:
             lateness_ms = max(0, windows.watermark_of(tick.symbol) - event_ms)
         self._out.append(
             DeadLetter(
-                dlt_id=self._continuity.places.dead_letter_id(number, sha256, i),
+                dlt_id=dlt_id,
                 reason=reason,
                 detail=detail,
                 symbol=tick.symbol if tick is not None else None,

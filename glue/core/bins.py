@@ -62,7 +62,7 @@ class OpenBin:
 
     __slots__ = (
         "api_send_ts_ms", "close", "count", "first", "high", "last_order", "last_ts", "low",
-        "max_lateness_ms", "notional", "open", "source_event_ts_ms", "volume",
+        "max_lateness_ms", "notional", "open", "opened_by", "source_event_ts_ms", "volume",
     )  # fmt: skip
 
     def __init__(self, tick: Tick, event_ms: int, order: int, lateness_ms: int) -> None:
@@ -73,6 +73,7 @@ class OpenBin:
         self.count = 1
         self.max_lateness_ms = lateness_ms
         self.first = (event_ms, order)
+        self.opened_by = order
         self.last_ts = tick.event_ts
         self.last_order = order
         self.api_send_ts_ms = tick.api_send_ts_ms

@@ -8,6 +8,7 @@ from glue.core.ticks import BadLine, Chunk, Line, Tick
 from glue.core.windows import NEVER, Windows
 
 MAX_MARKS = 1000
+"""Marks since the last base that make a new one due."""
 
 
 class Continuity:
@@ -19,6 +20,10 @@ class Continuity:
         self.resent_count = 0
         self._windows = windows
         self._marks: dict[int, Mark] = {}
+        self._new_marks = 0  # since the last base
+        self._refused: dict[
+            str, None
+        ] = {}  # while ticks are held: ids of bad lines, which come again with them
         self._before_held: Position | None = None  # while ticks wait for a decision
         self._resent: ResentLines | None = None
         self._rebuild: Rebuild | None = None  # while lines from before a restart come again
@@ -30,6 +35,11 @@ class Continuity:
     def is_behind(self) -> bool:
         """Whether old lines may still come."""
         return self._resent is not None
+
+    @property
+    def awaits_old_ticks(self) -> bool:
+        """Whether old ticks are still to come: until then the feed is not silent, however long it takes."""
+        return self._resent is not None and not self._resent.has_reached
 
     def expect_resend(self) -> None:
         """Skip the old ones among the lines that the feed sends again; held ticks come again as new ones."""
@@ -48,6 +58,7 @@ class Continuity:
         windows.restore(snapshot.newest_ms, snapshot.watermark_ms, snapshot.bars_end_ms)
         self.places = Places(self.feed, snapshot.position)
         self._marks = {mark.seq: mark for mark in snapshot.marks}
+        self._refused = dict.fromkeys(snapshot.refused)
         self._resent = ResentLines(snapshot.position)
         self._rebuild = Rebuild(windows, snapshot, base, self._marks)
         self._is_restored = True
@@ -87,11 +98,21 @@ class Continuity:
     def hold_nothing(self) -> None:
         """All lines so far are decided."""
         self._before_held = None
+        self._refused.clear()
+
+    def is_refused_before(self, dlt_id: str) -> bool:
+        """Tell of a bad line whether it came before, after a held tick, and remember it for the next time."""
+        if dlt_id in self._refused:
+            return True
+        if self._before_held is not None and self.feed.is_numbered:
+            self._refused[dlt_id] = None
+        return False
 
     def mark(self, tick: Tick, event_ms: int, reached_ms: int | None) -> None:
         """Remember a tick that did not simply count."""
         if self.feed.is_numbered and tick.seq is not None and self._windows.owns(tick.symbol):
             self._marks[tick.seq] = Mark(tick.seq, event_ms, reached_ms)
+            self._new_marks += 1
 
     def snapshot(self) -> Snapshot:
         """Return where the binner stands now; `restore` also needs the newest base before it."""
@@ -101,6 +122,8 @@ class Continuity:
             newest_ms=windows.newest_ms,
             watermark_ms=windows.watermark_ms,
             bars_end_ms=windows.bars_end_ms,
+            opened_by=self._opened_by,
+            refused=list(self._refused),
             marks=list(self._marks.values()),
         )
 
@@ -108,20 +131,21 @@ class Continuity:
         """Return the W(s) of all symbols; snapshots from now on tell only what came after."""
         if self._rebuild is not None:
             return self._rebuild.base
-        resume_ms = self.resume_ms
-        may_be_open = (m for m in self._marks.values() if resume_ms is None or m.event_ms >= resume_ms)
-        kept = sorted(may_be_open, key=lambda mark: mark.event_ms)[:MAX_MARKS]
-        self._marks = {mark.seq: mark for mark in kept}
+        opened_by = self._opened_by
+        self._marks = {
+            seq: mark for seq, mark in self._marks.items() if opened_by is not None and seq >= opened_by
+        }
+        self._new_marks = 0
         return Base(
             position=self._decided,
-            resume_ms=resume_ms,
+            resume_ms=self.resume_ms,
             symbol_watermarks=self._windows.symbol_watermarks(),
         )
 
     @property
     def needs_base(self) -> bool:
         """Whether so much came since the last base that a new one is due."""
-        return self._rebuild is None and len(self._marks) > MAX_MARKS
+        return self._rebuild is None and self._new_marks > MAX_MARKS
 
     @property
     def resume_ms(self) -> int | None:
@@ -139,6 +163,10 @@ class Continuity:
         not_closed = closed_to - closed_to % windows.rules.bin_ms
         oldest = windows.open.oldest_start_ms
         return max(0, not_closed if oldest is None else min(not_closed, oldest))
+
+    @property
+    def _opened_by(self) -> int | None:
+        return self._windows.open.opened_by if self._rebuild is None else self._rebuild.opened_by
 
     @property
     def _decided(self) -> Position:

@@ -32,6 +32,12 @@ class OpenBins:
         """Start of the oldest bin, None when there is none."""
         return min(self._by_start, default=None)
 
+    @property
+    def opened_by(self) -> int | None:
+        """Number (else arrival) of the first tick that is in an open bin, None when there is none."""
+        firsts = (next(iter(bins.values())) for bins in self._by_start.values() if bins)
+        return min((open_bin.opened_by for open_bin in firsts), default=None)
+
     def put(self, tick: Tick, event_ms: int, lateness_ms: int) -> OpenBin:
         """Put a tick into its bin, which is opened if there is none, and return it."""
         self.arrivals += 1

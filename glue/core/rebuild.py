@@ -16,6 +16,7 @@ class Rebuild:
         self._marks = marks
         # Bins that end after this were open at the snapshot, or closed by their symbol alone.
         self._open_after_ms = snapshot.watermark_ms - windows.rules.late_ms
+        self.opened_by = snapshot.opened_by
         self._is_past_base = False
 
     def take(self, tick: Tick) -> None:
@@ -23,20 +24,22 @@ class Rebuild:
         windows, base = self._windows, self.base
         if not windows.owns(tick.symbol):  # M and W are in the snapshot
             return
-        event_ms = event_time_ms(tick.event_ts)
         if not self._is_past_base and is_after(tick, base.position):
             self._pass_base()
+        # A symbol's watermark that matters to an open bin is that of a tick in an open bin: all earlier ones
+        # can be left out, and have to be, since marks of them are not kept.
+        is_early = self.opened_by is None or tick.seq is None or tick.seq < self.opened_by
+        if is_early and not self._is_past_base:
+            return
+        event_ms = event_time_ms(tick.event_ts)
         mark = self._marks.get(tick.seq) if tick.seq is not None else None
         reached_ms = mark.reached_ms if mark is not None else event_ms
         if reached_ms is None or (base.resume_ms is not None and event_ms < base.resume_ms):
             return
         newest = windows.watermark_of(tick.symbol)
-        lateness_ms = max(0, newest - event_ms)
-        if lateness_ms > windows.rules.late_ms:  # before the base marks are not complete
-            return
         bin_ms = windows.rules.bin_ms
-        if event_ms - event_ms % bin_ms + bin_ms > self._open_after_ms:
-            windows.put(tick, event_ms, lateness_ms)
+        if not is_early and event_ms - event_ms % bin_ms + bin_ms > self._open_after_ms:
+            windows.put(tick, event_ms, max(0, newest - event_ms))
         if reached_ms > newest:
             windows.set_watermark_of(tick.symbol, reached_ms)
 

@@ -52,14 +52,18 @@ class Base(msgspec.Struct, frozen=True, kw_only=True):
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Where a binner stands between two chunks; with the base before it, all that a restart needs.
 
-    `marks` are the ticks since the base, and older ones whose bins may still be open. Times in ms.
+    `opened_by` is the number of the first tick that is in an open bin, None when no bin is open. `marks` are
+    of ticks since then and since the base. `refused` are the ids of bad lines that come again together with
+    held ticks. Times in ms.
     """
 
     position: Position
     newest_ms: int
     watermark_ms: int
     bars_end_ms: int
+    opened_by: int | None
     marks: list[Mark]
+    refused: list[str]
 
 
 def is_after(tick: Tick, position: Position) -> bool:

@@ -19,6 +19,8 @@ from glue.errors import SettingsError, TapelineError, TransientError
 from glue.settings import Settings
 
 REQUEST_TIMEOUT_S = 10.0
+MOST_MESSAGE_BYTES = 16 << 20
+"""The largest record: the base of a feed with several hundred thousand symbols."""
 OPEN_TRANSACTION_S = 40.0
 """The broker ends a transaction that its producer left open after 15 s (glue.io.transactions); it looks for
 such every ten."""

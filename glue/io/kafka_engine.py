@@ -169,7 +169,7 @@ class KafkaBars:
         with Registry(settings) as registry:
             schema_id = registry.register(f"{self._topic}-value", "bar_1s.avsc")
         self._writer = AvroWriter("bar_1s.avsc", schema_id)
-        self._producer = transactional_producer(settings, f"{settings.agg_group}-{instance}")
+        self._producer = transactional_producer(settings, f"{settings.agg_group}-{self._topic}-{instance}")
 
     def commit(self, bars: Sequence[Bar], bins: KafkaBins, reached: dict[int, Reached]) -> None:
         """Publish bars and commit what was reached in one transaction.

@@ -71,7 +71,7 @@ class KafkaSink:
         self._claim = Claim(feed_id=feed_id, shard=shard, worker=uuid4().hex)
         claim_key = f"{feed_id}|{shard}|claim"
         publish(settings, settings.kafka_topic_state, claim_key, msgspec.json.encode(self._claim))
-        self._transactions = Transactions(settings, f"tapeline-replay-{feed_id}{shard.suffix}", is_stopping)
+        self._transactions = Transactions(settings, transactional_id(settings, feed_id), is_stopping)
         self._dlt_file = append_lines(dlt_path)
 
     def publish(self, outputs: Iterable[Output]) -> None:
@@ -142,6 +142,11 @@ class _Partitions(dict[str, int]):
 
 def _record(key: str, value: bytes) -> Record:
     return {"key": key, "value": value}
+
+
+def transactional_id(settings: Settings, feed_id: str) -> str:
+    """Return what only one worker at a time may have: the feed's and shard's, on these topics."""
+    return f"tapeline-replay-{settings.kafka_topic_state}-{feed_id}{settings.shard.suffix}"
 
 
 def read_checkpoints(settings: Settings) -> tuple[list[Checkpoint], dict[tuple[str, Shard], Base]]:

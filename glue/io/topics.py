@@ -15,7 +15,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # documented,
 )
 
 from glue.errors import TapelineError
-from glue.io.kafka import REQUEST_TIMEOUT_S, admin_client, kafka_error, unreachable
+from glue.io.kafka import MOST_MESSAGE_BYTES, REQUEST_TIMEOUT_S, admin_client, kafka_error, unreachable
 from glue.settings import Settings
 
 SETTLE_TIMEOUT_S = 30.0
@@ -81,6 +81,7 @@ def topics(settings: Settings) -> tuple[Topic, ...]:
                 # A checkpoint every 25 ms: small segments and an eager cleaner keep what a starting worker
                 # has to read near one segment.
                 "cleanup.policy": "compact",
+                "max.message.bytes": str(MOST_MESSAGE_BYTES),
                 "segment.bytes": str(1 << 20),  # the least that Kafka 4 accepts
                 "segment.ms": str(5 * MINUTE_MS),
                 "min.cleanable.dirty.ratio": "0.01",

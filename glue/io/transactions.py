@@ -13,7 +13,7 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from glue.errors import TapelineError
-from glue.io.kafka import REQUEST_TIMEOUT_S, client_config, kafka_error, unreachable
+from glue.io.kafka import MOST_MESSAGE_BYTES, REQUEST_TIMEOUT_S, client_config, kafka_error, unreachable
 from glue.settings import Settings
 
 TIMEOUT_MS = 15_000
@@ -120,13 +120,14 @@ class Transactions:
             self._is_open = True
 
     def _try_commit(self) -> None:
-        if self._must_abort:
-            self._producer.abort_transaction(TRY_TIMEOUT_S)
-            self._must_abort = self._is_open = False
-        if not self._is_open:
+        if self._must_abort:  # until all of the batch is sent again: a part of it is never committed
+            if self._is_open:
+                self._producer.abort_transaction(TRY_TIMEOUT_S)
+                self._is_open = False
             self._open()
             for part in self._batch:
                 produce(self._producer, *part)
+            self._must_abort = False
         self._producer.commit_transaction(TRY_TIMEOUT_S)
 
     def _refuse_if_final(self, error: KafkaError) -> None:
@@ -150,6 +151,7 @@ def transactional_producer(settings: Settings, transactional_id: str) -> Produce
             transactional_id=transactional_id,
             transaction_timeout_ms=TIMEOUT_MS,
             linger_ms=LINGER_MS,
+            message_max_bytes=MOST_MESSAGE_BYTES,
             compression_type="lz4",
         )
     )

@@ -12,7 +12,7 @@ from glue.core.binner import Binner
 from glue.core.introduction import Feed
 from glue.core.partition import Shard
 from glue.core.watermarks import Rules
-from glue.io.kafka_sink import Checkpoint, KafkaSink, read_checkpoints
+from glue.io.kafka_sink import Checkpoint, KafkaSink, read_checkpoints, transactional_id
 from glue.io.transactions import TURNS, transactional_producer
 from tests.conftest import RunningStack
 from tests.faults.conftest import Run
@@ -76,7 +76,10 @@ def test_a_worker_whose_transactions_the_broker_gave_up_goes_on_by_itself(
             run.pipeline.wait_for_data()
             run.pipeline.go_on(rng.uniform(0, 1.5))
             # What the broker does to a producer that left a transaction open for too long: a new epoch.
-            transactional_producer(run.pipeline.settings, f"tapeline-replay-{feed_id}-{rng.randrange(TURNS)}")
+            transactional_producer(
+                run.pipeline.settings,
+                f"{transactional_id(run.pipeline.settings, feed_id)}-{rng.randrange(TURNS)}",
+            )
             run.pipeline.wait_until(
                 lambda n=turn: run.pipeline.worker.output.count(GAVE_UP) == n, "the new run"
             )

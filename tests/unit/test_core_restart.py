@@ -3,6 +3,7 @@
 from typing import Any
 
 import msgspec
+import pytest
 from feed_lines import (
     END,
     MUCH_LATER,
@@ -270,3 +271,60 @@ def test_no_watermark_record_comes_twice_and_none_is_missed():
     again = restored(first)
     got += run(again, *lines, END)
     assert [r.bin_id for r in watermark_records(got)] == expected
+
+
+def since(lines: list[tuple[int, bytes]], since_ms: int | None) -> list[bytes]:
+    """Return what a feed sends again: from the first line at or after a time, all."""
+    starts = (i for i, (event_ms, _) in enumerate(lines) if since_ms is None or event_ms >= since_ms)
+    return [raw for _, raw in lines[next(starts, len(lines)) :]]
+
+
+@pytest.mark.parametrize("mode", ["historical", "live"])
+@pytest.mark.parametrize("bad_symbol", ["BAD", "A"])
+def test_thousands_of_ticks_of_a_bad_clock_are_not_taken_when_they_come_again(mode, bad_symbol):
+    year_ms = 365 * 86_400_000
+    lines = []
+    for i in range(4000):
+        event_ms = T + i * 3 + (year_ms if i % 2 else 0)
+        lines.append((event_ms, tick_line(bad_symbol if i % 2 else "A", event_ms, seq=i)))
+    undisturbed = make_binner(mode, is_numbered=True)
+    expected = run(undisturbed, *(raw for _, raw in lines)) + undisturbed.end(MUCH_LATER)
+    first = make_binner(mode, is_numbered=True)
+    base, before = first.base(), []
+    for _, raw in lines[:3000]:
+        before += run(first, raw)
+        if first.needs_base:
+            base = first.base()
+    again = make_binner(mode, is_numbered=True)
+    again.restore(first.snapshot(), base)
+    after = run(again, *since(lines, again.resume_ms)) + again.end(MUCH_LATER)
+    assert by_key(before + after) == by_key(expected)
+    assert len(before + after) == len(expected)
+    assert len(first.snapshot().marks) < 1500
+
+
+def test_a_feed_that_is_slow_to_send_old_lines_again_is_not_silent():
+    lines = [(T + 10 * i, tick_line("A", T + 10 * i, seq=i)) for i in range(200)]
+    first = make_binner("historical", is_numbered=True)
+    run(first, *(raw for _, raw in lines[:150]))
+    again = restored(first)
+    old = since(lines[:150], again.resume_ms)
+    for raw in old:
+        assert again.close_idle(MUCH_LATER) == []
+        run(again, raw)
+    assert bins(again.close_idle(MUCH_LATER))  # all old ticks have come: now it is silent
+
+
+@pytest.mark.parametrize("held", [T, T + 2 * 86_400_000])
+def test_a_bad_line_after_a_held_tick_is_refused_once_however_often_both_come(held):
+    lines = [] if held == T else [tick_line("A", T, seq=0), tick_line("A", T + 1, seq=1)]
+    lines += [tick_line("A", held, seq=2), b"garbage"]
+    first = make_binner("historical", is_numbered=True)
+    out = run(first, *lines)
+    for _ in range(2):  # a mere reconnect
+        first.expect_resend()
+        out += run(first, *lines)
+    again = restored(first)
+    out += run(again, *lines, b"garbage", tick_line("A", held + 1, seq=3), tick_line("A", held + 2, seq=4))
+    ids = [letter.dlt_id for letter in dead_letters(out)]
+    assert len(ids) == len(set(ids)) == 2

@@ -3,7 +3,9 @@
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from glue.io.transactions import MOST_QUEUED, PIECE, produce
+from glue.io import transactions
+from glue.io.transactions import MOST_QUEUED, PIECE, Transactions, produce
+from glue.settings import Settings
 
 
 class Client:
@@ -44,3 +46,45 @@ def test_records_that_the_client_refuses_are_an_error_and_can_be_sent_again():
         produce(Client(room=5), "t", 3, records)
     assert raised.value.args[0].code() == KafkaError._QUEUE_FULL
     assert all(set(record) == {"key", "value"} for record in records)
+
+
+class Broker(Client):
+    """A transactional client that refuses records at some tries and remembers what was committed."""
+
+    def __init__(self, refused: list[int], log: list[str]) -> None:
+        super().__init__()
+        self._refused = refused
+        self._log = log
+        self.open: list[str] = []
+
+    def begin_transaction(self) -> None:
+        self.open = []
+        self._log.append("begin")
+
+    def abort_transaction(self, timeout_s: float) -> None:
+        self._log.append("abort")
+
+    def commit_transaction(self, timeout_s: float) -> None:
+        self._log.append(f"commit {','.join(self.open)}")
+
+    def produce_batch(self, topic: str, records: list[dict], partition: int) -> int:
+        self._refused[0] -= 1
+        if self._refused[0] in self._refused[1:]:
+            records[-1]["_error"] = KafkaError(KafkaError._QUEUE_FULL)
+            return 0
+        self.open += [record["key"] for record in records]
+        return len(records)
+
+
+@pytest.mark.parametrize("tries", [[9, 8], [9, 7], [9, 8, 7], [9, 7, 6, 5], [9, 8, 6, 4]])
+def test_a_batch_is_committed_whole_whatever_the_client_refuses_meanwhile(tries, monkeypatch):
+    log: list[str] = []
+    monkeypatch.setattr(transactions, "transactional_producer", lambda *_: Broker(tries, log))
+    monkeypatch.setattr(transactions, "RETRY_S", 0.0)
+    sent = Transactions(Settings.load(), "id", is_stopping=lambda: False)
+    for name in "ab":
+        sent.send("t", 0, [{"key": name, "value": b""}])
+    sent.commit()
+    assert [line for line in log if line.startswith("commit")] == ["commit a,b"]
+    assert log.count("begin") == log.count("abort") + 1
+    assert sent.is_empty
