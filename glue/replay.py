@@ -35,6 +35,8 @@ class Replay:
         self._paths = (bins_path, dlt_path)
         self._introduction = Introduction(settings.mock_api_url)
         self._intake: Intake | None = None
+        self._early: list[LongLine] = []
+        """Long lines that came before it was known what the feed is."""
         self._says_hello = False
         self._tries = 0
         self._heard_at = self._reached_at = time.monotonic()
@@ -112,8 +114,7 @@ class Replay:
                 if self._take(event.data):
                     return None
             elif isinstance(event, LongLine):
-                intake = self._intake or self._begin_undecided()
-                intake.refuse(event.start, event.sha256, event.length)
+                self._refuse(event)
             if self._intake is not None:
                 if is_open and time.monotonic() > self._heard_at + self._settings.replay_idle_close_ms / 1000:
                     self._intake.close_idle()
@@ -141,7 +142,15 @@ class Replay:
     def _begin(self, feed: Feed) -> Intake:
         log.info("feed", feed_id=feed.feed_id, mode=feed.mode, is_numbered=feed.is_numbered)
         self._intake = Intake(self._settings, feed, *self._paths, is_stopping=lambda: bool(self._stop))
+        while self._early:
+            self._refuse(self._early.pop(0))
         return self._intake
+
+    def _refuse(self, line: LongLine) -> None:
+        if self._intake is None:
+            self._early.append(line)
+        else:
+            self._intake.refuse(line.start, line.sha256, line.length)
 
     def _begin_undecided(self) -> Intake:
         """Begin with a feed of which no line told what it is, and with the lines it has sent."""

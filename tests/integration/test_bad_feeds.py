@@ -3,6 +3,7 @@
 import hashlib
 import json
 import random
+import time
 from pathlib import Path
 
 import pytest
@@ -171,6 +172,23 @@ def test_a_feed_without_hello_ends_when_it_closes(tmp_path: Path) -> None:
     bins, letters = results(tmp_path)
     assert sum(b.trade_count for b in bins) == 20
     assert letters == []
+
+
+def test_a_feed_that_never_says_what_it_is_has_all_its_lines_refused(tmp_path: Path) -> None:
+    with scripted_feed(sends(b"garbage\n" + b"x" * 1_100_000 + b"\nmore garbage\n")) as feed:
+        assert replay(feed.url, tmp_path).wait() == 0
+    bins, letters = results(tmp_path)
+    assert bins == []
+    assert sorted(letter.line[:12] for letter in letters) == ["garbage", "more garbage", "x" * 12]
+
+
+def test_a_long_first_line_does_not_make_a_live_feed_historical(tmp_path: Path) -> None:
+    live = tick(0, event_ts=time.time(), seq=None)
+    with scripted_feed(sends(b"x" * 1_100_000 + b"\n" + live)) as feed:
+        worker = replay(feed.url, tmp_path)
+    assert '"mode": "live"' in worker.output
+    bins, letters = results(tmp_path)
+    assert (len(bins), [letter.reason for letter in letters]) == (1, ["invalid"])
 
 
 def test_a_feed_that_refuses_at_once_is_the_users_mistake(tmp_path: Path) -> None:

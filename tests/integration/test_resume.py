@@ -12,7 +12,16 @@ import pytest
 from glue.core.bins import TickBin
 from glue.core.dead_letters import DeadLetter
 from tests.conftest import RunningStack
-from tests.processes import Command, bins_on_topic, dead_letters_on_topic, env_of, feed, lines_of
+from tests.processes import (
+    Command,
+    bins_on_topic,
+    dead_letters_on_topic,
+    env_of,
+    feed,
+    lines_of,
+    until,
+)
+from tests.scripted_feed import Exchange, scripted_feed
 
 pytestmark = pytest.mark.stack
 FEED = ["--synthetic", "--historical", "--duration", "90", "--rate", "400", "--seed", "5"]
@@ -55,3 +64,34 @@ def test_a_worker_that_is_ended_in_mid_stream_goes_on_exactly(
     assert by_key(dead_letters_on_topic(settings), "dlt_id") == by_key(letters, "dlt_id")
     ids = [letter.dlt_id for letter in dead_letters_on_topic(settings)]
     assert len(ids) == len(set(ids))
+
+
+def test_a_feed_that_tells_no_mode_is_resumed_from_where_the_worker_was(
+    stack: RunningStack, tmp_path: Path
+) -> None:
+    settings = stack.settings(replay_metrics_port=0)
+    env = env_of(settings)
+    hello = b'{"type":"hello","feed_id":"f","resume":"since"}\n'
+    lines = [
+        b'{"symbol":"A","px":1.0,"sz":1,"event_ts":%.3f,"seq":%d}\n' % (1e9 + i / 10, i) for i in range(60)
+    ]
+
+    def answer(exchange: Exchange) -> None:
+        exchange.begin()
+        first = 0 if exchange.since_ms is None else int((exchange.since_ms / 1000 - 1e9) * 10)
+        last = 30 if len(source.requests) == 1 else 60
+        exchange.send(hello + b"".join(lines[max(0, first) : last]))
+        if last == 60:
+            exchange.send(b'{"type":"end"}\n')
+        else:
+            time.sleep(30)
+
+    with scripted_feed(answer) as source:
+        worker = Command("-m", "glue.replay", "--url", source.url, cwd=tmp_path, env=env)
+        until(lambda: len(bins_on_topic(settings)) > 10, "bins")
+        worker.stop(signal.SIGKILL)
+        worker = Command("-m", "glue.replay", "--url", source.url, cwd=tmp_path, env=env)
+        assert worker.wait() == 0, worker.output
+        assert source.requests[1] is None  # who it is shows with its first ticks
+        assert source.requests[2] is not None
+    assert sum(b.trade_count for b in bins_on_topic(settings)) == len(lines)
