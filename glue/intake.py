@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -25,6 +25,7 @@ from glue.settings import Settings
 
 BASE_EVERY_S = 5.0
 """How often a checkpoint is complete in itself; a restart reads the feed again from the last such."""
+LIVE_PIECE_BYTES = 4096
 log = structlog.get_logger()
 
 
@@ -66,7 +67,8 @@ class Intake:
         if bins_path is not None:
             self._sink = JsonlSink(bins_path, dlt_path)
         else:
-            self._find_own(feed, read_checkpoints(settings)[0])  # what cannot go on fences nobody
+            # A worker that cannot go on fences nobody.
+            self._find_own(feed, read_checkpoints(settings, is_whole=False)[0])
             self._sink = KafkaSink(settings, feed.feed_id, dlt_path, is_stopping)  # fences an older worker
             checkpoints, bases = read_checkpoints(settings)
             checkpoint = self._find_own(feed, checkpoints)
@@ -101,7 +103,9 @@ class Intake:
             self._refuse_if_behind(data)
         binner = self.binner
         lines, ticks, resent = binner.line_count, binner.tick_count, binner.resent_count
-        self._publish(binner.process(data, now_ms()))
+        # A live feed's bins go out, and are stamped, a few lines at a time, also when many came at once.
+        for piece in _pieces(data, LIVE_PIECE_BYTES if binner.feed.mode == "live" else len(data)):
+            self._publish(binner.process(piece, now_ms()))
         metrics.LINES.inc(binner.line_count - lines)
         metrics.TICKS.inc(binner.tick_count - ticks)
         metrics.RESENT.inc(binner.resent_count - resent)
@@ -254,6 +258,15 @@ class Intake:
         metrics.OPEN_BINS.set(binner.open_bin_count)
         if binner.watermark_ms != NEVER:
             metrics.FEED_WATERMARK.set(binner.watermark_ms / 1000)
+
+
+def _pieces(data: bytes, size: int) -> Iterator[bytes]:
+    """Cut whole lines into pieces of about `size` bytes, each of whole lines."""
+    start = 0
+    while start < len(data):
+        end = data.rfind(b"\n", start, start + size) + 1 or data.find(b"\n", start) + 1 or len(data)
+        yield data[start:end]
+        start = end
 
 
 def now_ms() -> int:

@@ -149,14 +149,17 @@ def transactional_id(settings: Settings, feed_id: str) -> str:
     return f"tapeline-replay-{settings.kafka_topic_state}-{feed_id}{settings.shard.suffix}"
 
 
-def read_checkpoints(settings: Settings) -> tuple[list[Checkpoint], dict[tuple[str, Shard], Base]]:
+def read_checkpoints(
+    settings: Settings, *, is_whole: bool = True
+) -> tuple[list[Checkpoint], dict[tuple[str, Shard], Base]]:
     """Return the newest checkpoint and base of every feed and shard that ever wrote to these topics.
 
-    Bases are found by feed_id and shard.
+    Bases are found by feed_id and shard. Without `is_whole` no transaction is waited for that is still open,
+    such as that of a killed worker before it is fenced: then older ones may be returned.
     """
     checkpoints: dict[tuple[str, Shard], Checkpoint] = {}
     bases: dict[tuple[str, Shard], Base] = {}
-    for record in _read_state(settings):
+    for record in _read_state(settings, is_whole=is_whole):
         if isinstance(record, Checkpoint):
             checkpoints[record.feed_id, record.shard] = record
         elif isinstance(record, BaseRecord):
@@ -164,8 +167,8 @@ def read_checkpoints(settings: Settings) -> tuple[list[Checkpoint], dict[tuple[s
     return list(checkpoints.values()), bases
 
 
-def _read_state(settings: Settings) -> Iterator[Checkpoint | BaseRecord | Claim]:
-    for message in read_to_end(settings, settings.kafka_topic_state, is_whole=True):
+def _read_state(settings: Settings, *, is_whole: bool = True) -> Iterator[Checkpoint | BaseRecord | Claim]:
+    for message in read_to_end(settings, settings.kafka_topic_state, is_whole=is_whole):
         value = message.value()
         if value is None:
             continue
