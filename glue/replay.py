@@ -247,7 +247,12 @@ def main(argv: list[str]) -> int:
         bins_path = options.bins or settings.log_dir / "replay.jsonl"
     dlt_path = options.dlt or settings.log_dir / f"replay_dlt{shard.suffix}.jsonl"
     if bins_path is None:
-        partition_count(settings, settings.kafka_topic_raw)  # no broker: say so before the feed is asked
+        partitions = partition_count(settings, settings.kafka_topic_raw)  # no broker: say so at once
+        if shard.index >= partitions:
+            raise SettingsError(
+                f"REPLAY_SHARD={shard} has nothing to do: {settings.kafka_topic_raw} has {partitions} "
+                "partitions, which is how many workers can share it"
+            )
     if options.fresh and shard.index > 0:
         raise SettingsError("--fresh empties the topics of all shards: start 0/N with it, then the others")
     if options.fresh and bins_path is None:

@@ -10,7 +10,7 @@ from glue.core.binner import Output
 from glue.core.dead_letters import DeadLetter
 from glue.core.partition import Shard, partition_of, watermark_symbols
 from glue.core.resume import Base, Snapshot
-from glue.errors import SettingsError, TapelineError
+from glue.errors import TapelineError
 from glue.io.bin_codec import SCHEMA_FILE, BinWriter
 from glue.io.jsonl import append_lines
 from glue.io.kafka import partition_count, publish, read_to_end
@@ -58,11 +58,6 @@ class KafkaSink:
         self._settings = settings
         shard = settings.shard
         self.partitions = partition_count(settings, settings.kafka_topic_raw)
-        if shard.index >= self.partitions:
-            raise SettingsError(
-                f"REPLAY_SHARD={shard} has nothing to do: {settings.kafka_topic_raw} has {self.partitions} "
-                "partitions, which is how many workers can share it"
-            )
         with Registry(settings) as registry:
             self._bins = BinWriter(registry.register(f"{settings.kafka_topic_raw}-value", SCHEMA_FILE))
             letters_id = registry.register(f"{settings.kafka_topic_dlt}-value", "dead_letter.avsc")
