@@ -21,9 +21,8 @@ class Continuity:
         self._windows = windows
         self._marks: dict[int, Mark] = {}
         self._new_marks = 0  # since the last base
-        self._refused: dict[
-            str, None
-        ] = {}  # while ticks are held: ids of bad lines, which come again with them
+        # While ticks are held: ids of bad lines, which come again with them.
+        self._refused: dict[str, None] = {}
         self._before_held: Position | None = None  # while ticks wait for a decision
         self._resent: ResentLines | None = None
         self._rebuild: Rebuild | None = None  # while lines from before a restart come again
