@@ -6,6 +6,7 @@ The queue is the back-pressure: while the worker is busy the connection is not r
 import hashlib
 import queue
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -17,6 +18,8 @@ from glue.settings import Settings
 
 CHUNK_BYTES = 256 * 1024
 QUEUE_CHUNKS = 64
+GATHER_S = 0.005
+"""Lines of a slow feed wait so long for others: a batch of them costs little more than one."""
 MAX_LINE_BYTES = 1024 * 1024
 """A longer line is refused; only its start and its SHA-256 are kept."""
 LONG_START_BYTES = 8192
@@ -68,16 +71,34 @@ class Connection:
             self._params["symbol"] = settings.replay_symbol
         self._read_timeout_s = settings.replay_read_timeout_ms / 1000
         self._events: queue.Queue[Event] = queue.Queue(QUEUE_CHUNKS)
+        self._ahead: Event | None = None
+        """What came after the chunks that were joined."""
         self._response: requests.Response | None = None
         self._is_closed = False
         self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
         self._thread.start()
 
     def next(self, timeout_s: float) -> Event | None:
-        """Return the next event, or None when none came in time."""
+        """Return the next event, or None when none came in time; chunks that wait come as one."""
+        event, self._ahead = self._ahead, None
+        if event is None:
+            with suppress(queue.Empty):
+                event = self._events.get(timeout=max(0.0, timeout_s))
+        return self._join(event) if isinstance(event, Chunk) else event
+
+    def _join(self, chunk: Chunk) -> Chunk:
+        if self._events.empty():
+            time.sleep(GATHER_S)
+        parts, size = [chunk.data], len(chunk.data)
         with suppress(queue.Empty):
-            return self._events.get(timeout=max(0.0, timeout_s))
-        return None
+            while size < CHUNK_BYTES:
+                event = self._events.get_nowait()
+                if not isinstance(event, Chunk):
+                    self._ahead = event
+                    break
+                parts.append(event.data)
+                size += len(event.data)
+        return Chunk(b"".join(parts)) if len(parts) > 1 else chunk
 
     def close(self) -> None:
         """Stop reading; what is queued is dropped."""
