@@ -19,6 +19,7 @@ from glue.io.topics import ensure_topics
 from glue.settings import Settings
 from glue.stack import Stack
 from glue.stack.reporter import Reporter
+from tests.processes import env_of, own_names
 
 ROOT = Path(__file__).parents[1]
 START_DEADLINE_S = 60.0
@@ -136,12 +137,7 @@ class Stage:
     def settings(self, **overrides: Any) -> Settings:
         """Return settings with topic and group names nobody else uses; the topics are there."""
         prefix = f"b{next(self._numbers)}"
-        names = {
-            "kafka_topic_raw": f"{prefix}.ticks.raw",
-            "kafka_topic_dlt": f"{prefix}.ticks.dlt",
-            "kafka_topic_state": f"{prefix}.ticks.replay.state",
-            "agg_output_topic": f"{prefix}.ticks.agg.1s",
-            "agg_group": f"{prefix}-aggregate",
+        names: dict[str, Any] = own_names(prefix) | {
             "replay_metrics_port": 0,
             "agg_metrics_port": 0,
             "log_dir": self.folder / f"{prefix}.logs",
@@ -170,7 +166,7 @@ class Stage:
         """Run a command with these settings in its environment for as long as the block lasts."""
         env = os.environ | {"PYTHONPATH": str(ROOT), "LOG_FORMAT": "json", "KAFKA_PROPERTIES": ""}
         log = self.folder / f"{name.rpartition('.')[2]}-{next(self._numbers)}.log"
-        child = Child(name, command, log, env | (_env_of(settings) if settings else {}))
+        child = Child(name, command, log, env | (env_of(settings) if settings else {}))
         try:
             yield child
         finally:
@@ -188,12 +184,3 @@ def stage(say: Say) -> Iterator[Stage]:
     """Start a stack in a temporary folder; stop it and delete the folder in the end, whatever happens."""
     with tempfile.TemporaryDirectory(prefix="tapeline-bench-") as folder, Stage(Path(folder), say) as running:
         yield running
-
-
-def _env_of(settings: Settings) -> dict[str, str]:
-    env = {}
-    for name in type(settings).model_fields:
-        value = getattr(settings, name)
-        if value is not None and not hasattr(value, "get_secret_value"):
-            env[name.upper()] = str(value)
-    return env

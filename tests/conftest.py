@@ -17,6 +17,7 @@ from glue.stack import Stack
 from glue.stack.jars import JarCache
 from glue.stack.reporter import TextReporter
 from glue.stack.stack import PARTS
+from tests.processes import own_names
 
 QUICK_RETENTION = (
     "log.retention.check.interval.ms=1000,log.initial.task.delay.ms=500,log.cleaner.backoff.ms=1000"
@@ -38,14 +39,7 @@ class RunningStack:
 
     def settings(self, **overrides: Any) -> Settings:
         """Return settings with topic and group names nobody else uses; the topics are there."""
-        prefix = f"t{next(self.numbers)}"
-        names = {
-            "kafka_topic_raw": f"{prefix}.ticks.raw",
-            "kafka_topic_dlt": f"{prefix}.ticks.dlt",
-            "kafka_topic_state": f"{prefix}.ticks.replay.state",
-            "agg_output_topic": f"{prefix}.ticks.agg.1s",
-            "agg_group": f"{prefix}-aggregate",
-        }
+        names = own_names(f"t{next(self.numbers)}")
         here = {name.lower(): value for name, value in self.settings_env.items()}
         settings = Settings.load(**(names | here | overrides))
         ensure_topics(settings)

@@ -128,6 +128,17 @@ def run_offline(cwd: Path, url: str) -> None:
     assert engine.wait() == 0, engine.output
 
 
+def own_names(prefix: str) -> dict[str, str]:
+    """Return settings with names of topics and group that nobody else uses."""
+    return {
+        "kafka_topic_raw": f"{prefix}.ticks.raw",
+        "kafka_topic_dlt": f"{prefix}.ticks.dlt",
+        "kafka_topic_state": f"{prefix}.ticks.replay.state",
+        "agg_output_topic": f"{prefix}.ticks.agg.1s",
+        "agg_group": f"{prefix}-aggregate",
+    }
+
+
 def env_of(settings: Settings) -> dict[str, str]:
     """Return the environment that gives a command these settings."""
     env = {}
