@@ -125,6 +125,8 @@ class Engine:
         reached = {}
         for partition, next_offset in self._next_offsets.items():
             builder = self._builders[partition]
+            if builder.is_partial:  # a new start must find the same gap again
+                continue
             oldest = builder.oldest_offset
             reached[partition] = Reached(next_offset if oldest is None else oldest, builder.stream_time_ms)
         if not reached:
@@ -138,8 +140,9 @@ class Engine:
         for partition, builder in self._builders.items():
             metrics.STREAM_TIME.labels(partition).set(builder.stream_time_ms / 1000)
 
-    def _assigned(self, partition: int, stream_time_ms: int) -> None:
-        self._builders[partition] = BarBuilder(self._settings.replay_max_late_ms, stream_time_ms)
+    def _assigned(self, partition: int, stream_time_ms: int, is_partial: bool) -> None:
+        late_ms = self._settings.replay_max_late_ms
+        self._builders[partition] = BarBuilder(late_ms, stream_time_ms, is_partial=is_partial)
 
     def _revoked(self, partitions: list[int]) -> None:
         for partition in partitions:

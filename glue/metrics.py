@@ -20,6 +20,11 @@ COMMIT_SECONDS = Histogram(
 BINS_READ = Counter("tapeline_bins_read", "Records read from ticks.raw, watermark records included.")
 BARS = Counter("tapeline_bars_published", "Bars published to ticks.agg.1s.")
 BINS_IGNORED = Counter("tapeline_bins_ignored", "Bins that came again for a bar already closed.")
+BINS_MISSED = Counter(
+    "tapeline_bins_missed",
+    "Times that bins had fallen out of the retention of ticks.raw before they were read.",
+    ["partition"],
+)
 BINS_UNREADABLE = Counter("tapeline_bins_unreadable", "Records of ticks.raw that are no bins.")
 STREAM_TIME = Gauge("tapeline_stream_time_seconds", "Newest event time read from a partition.", ["partition"])
 OPEN_BARS = Gauge("tapeline_open_bars", "Bars that wait for the watermark.")

@@ -64,6 +64,7 @@ class Replay:
                 log.warning("the broker gave up a transaction, going on from the last one that it has")
                 self._intake.abandon()
                 self._intake = None
+                self._introduction = Introduction(self._settings.mock_api_url)
         except BaseException:
             if self._intake is not None:
                 self._intake.abandon()

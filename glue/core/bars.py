@@ -46,12 +46,17 @@ class BarBuilder:
     [t, t + 1000) closes when it reaches t + 1000 + L. By the watermark rules that record is a watermark
     record, and every bin of the bar came before it. What still comes for a closed bar is a repeat, is
     counted and changes nothing. Bars come out once, in order per symbol.
+
+    `is_partial` says that records before the first one are gone: then no bar comes out of which one may have
+    been. A watermark record tells where that ends: bins of bars from its own second on come after it.
     """
 
-    def __init__(self, late_ms: int, stream_time_ms: int = -1) -> None:
+    def __init__(self, late_ms: int, stream_time_ms: int = -1, *, is_partial: bool = False) -> None:
         self.stream_time_ms = stream_time_ms
         """Highest start_ts_ms read, ms since 1970 UTC; bars that it closes are never emitted again."""
         self.ignored_count = 0
+        self.is_partial = is_partial
+        """Whether no watermark record was read yet since records were lost."""
         self._late_ms = late_ms
         self._bars: dict[int, dict[str, dict[int, TickBin]]] = {}
         self._starts: list[int] = []
@@ -60,6 +65,9 @@ class BarBuilder:
     def add(self, tick_bin: TickBin, offset: int = 0) -> list[dict[int, TickBin]]:
         """Take one record, at its offset in the partition; return the bars it closes, as their bins."""
         start = tick_bin.start_ts_ms
+        if self.is_partial:
+            self._take_partial(tick_bin.symbol, start)
+            return []
         bar_start = start - start % BAR_MS
         # A null price or a count of 0 makes no bar: watermark records, and whatever looks like one.
         if tick_bin.trade_count > 0 and tick_bin.open is not None and not is_watermark(tick_bin.symbol):
@@ -91,6 +99,15 @@ class BarBuilder:
     def oldest_offset(self) -> int | None:
         """Offset of the first record of the oldest open bar, None when no bar is open."""
         return min(self._first_offsets.values(), default=None)
+
+    def _take_partial(self, symbol: str, start: int) -> None:
+        """Ignore bins until a watermark record, then count as closed what begins before it."""
+        if is_watermark(symbol):
+            whole_from = -(-start // BAR_MS) * BAR_MS
+            self.stream_time_ms = max(self.stream_time_ms, whole_from + self._late_ms)
+            self.is_partial = False
+        else:
+            self.ignored_count += 1
 
     def _is_closed(self, bar_start: int) -> bool:
         return bar_start + BAR_MS + self._late_ms <= self.stream_time_ms

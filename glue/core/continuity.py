@@ -21,6 +21,7 @@ class Continuity:
         self._windows = windows
         self._marks: dict[int, Mark] = {}
         self._new_marks = 0  # since the last base
+        self._base_resume_ms: int | None = None
         # While ticks are held: ids of bad lines, which come again with them.
         self._refused: dict[str, None] = {}
         self._before_held: Position | None = None  # while ticks wait for a decision
@@ -59,6 +60,7 @@ class Continuity:
         self._marks = {mark.seq: mark for mark in snapshot.marks}
         self._refused = dict.fromkeys(snapshot.refused)
         self._resent = ResentLines(snapshot.position)
+        self._base_resume_ms = base.resume_ms
         self._rebuild = Rebuild(windows, snapshot, base, self._marks)
         self._is_restored = True
 
@@ -108,7 +110,9 @@ class Continuity:
         return False
 
     def mark(self, tick: Tick, event_ms: int, reached_ms: int | None) -> None:
-        """Remember a tick that did not simply count."""
+        """Remember a tick that did not simply count, unless a rebuild leaves it out by its time alone."""
+        if self._base_resume_ms is not None and event_ms < self._base_resume_ms:
+            return
         if self.feed.is_numbered and tick.seq is not None and self._windows.owns(tick.symbol):
             self._marks[tick.seq] = Mark(tick.seq, event_ms, reached_ms)
             self._new_marks += 1
@@ -130,14 +134,19 @@ class Continuity:
         """Return the W(s) of all symbols; snapshots from now on tell only what came after."""
         if self._rebuild is not None:
             return self._rebuild.base
-        opened_by = self._opened_by
+        opened_by, resume_ms = self._opened_by, self.resume_ms
         self._marks = {
-            seq: mark for seq, mark in self._marks.items() if opened_by is not None and seq >= opened_by
+            seq: mark
+            for seq, mark in self._marks.items()
+            if opened_by is not None
+            and seq >= opened_by
+            and (resume_ms is None or mark.event_ms >= resume_ms)
         }
         self._new_marks = 0
+        self._base_resume_ms = resume_ms
         return Base(
             position=self._decided,
-            resume_ms=self.resume_ms,
+            resume_ms=resume_ms,
             symbol_watermarks=self._windows.symbol_watermarks(),
         )
 

@@ -218,6 +218,8 @@ class Windows:
                 self._publish(self.open.close_symbol(symbol, closed_to - late_ms, reached_ms - late_ms))
         if event_ms == state.watermark_ms and open_bin.last_ts == tick.event_ts:
             state.begin(open_bin, end_ms)
+        elif open_bin is state.bin and open_bin.last_ts > state.from_ts:
+            state.until_ts = 0.0  # it is beyond the wall clock: ticks before it would look quiet
         return None
 
     def put(self, tick: Tick, event_ms: int, lateness_ms: int) -> OpenBin:

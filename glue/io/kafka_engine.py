@@ -8,6 +8,7 @@ import msgspec
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from glue import metrics
 from glue.core.bars import Bar
 from glue.core.bins import TickBin
 from glue.core.partition import partition_of
@@ -48,13 +49,14 @@ class Reached(msgspec.Struct, frozen=True):
 class KafkaBins:
     """Records of ticks.raw as a member of the engine's group.
 
-    `on_assigned(partition, stream_time_ms)` and `on_revoked(partitions)` are called inside `poll`.
+    `on_assigned(partition, stream_time_ms, is_partial)` and `on_revoked(partitions)` are called inside
+    `poll`; `is_partial` says that the partition has lost records before they were read.
     """
 
     def __init__(
         self,
         settings: Settings,
-        on_assigned: Callable[[int, int], None],
+        on_assigned: Callable[[int, int, bool], None],
         on_revoked: Callable[[list[int]], None],
         is_stopping: Callable[[], bool],
     ) -> None:
@@ -143,7 +145,17 @@ class KafkaBins:
         committed = consumer.committed(partitions, REQUEST_TIMEOUT_S)
         for partition in committed:
             stream_time_ms = int(partition.metadata) if partition.metadata else -1
-            self._on_assigned(partition.partition, stream_time_ms)
+            first, _ = consumer.get_watermark_offsets(partition, REQUEST_TIMEOUT_S)
+            is_partial = partition.offset < first and first > 0
+            if is_partial:
+                metrics.BINS_MISSED.labels(partition.partition).inc()
+                log.error(
+                    "bins have fallen out of the retention before they were read, their bars are left out",
+                    partition=partition.partition,
+                    committed=max(0, partition.offset),
+                    first_kept=first,
+                )
+            self._on_assigned(partition.partition, stream_time_ms, is_partial)
         log.info("assigned", partitions=[p.partition for p in partitions])
 
     def _revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:

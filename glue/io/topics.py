@@ -78,11 +78,11 @@ def topics(settings: Settings) -> tuple[Topic, ...]:
             settings.kafka_topic_state,
             1,
             {
-                # A checkpoint every 25 ms: small segments and an eager cleaner keep what a starting worker
-                # has to read near one segment.
+                # A checkpoint every 25 ms: short segments and an eager cleaner keep what a starting worker
+                # has to read near what was written in five minutes.
                 "cleanup.policy": "compact",
                 "max.message.bytes": str(MOST_MESSAGE_BYTES),
-                "segment.bytes": str(1 << 20),  # the least that Kafka 4 accepts
+                "segment.bytes": str(2 * MOST_MESSAGE_BYTES),  # no batch may be larger than a segment
                 "segment.ms": str(5 * MINUTE_MS),
                 "min.cleanable.dirty.ratio": "0.01",
                 "delete.retention.ms": str(MINUTE_MS),

@@ -27,6 +27,7 @@ refuses what goes beyond 100,000."""
 TRY_TIMEOUT_S = 5.0
 RETRY_S = 0.5
 FENCED = {"_FENCED", "PRODUCER_FENCED", "INVALID_PRODUCER_EPOCH"}
+TOO_LARGE = {"MSG_SIZE_TOO_LARGE", "RECORD_LIST_TOO_LARGE"}
 NO_ANSWER = {"_TIMED_OUT", "_TRANSPORT", "_ALL_BROKERS_DOWN"}
 Record = dict[str, Any]
 """What the client takes: `key` and `value`."""
@@ -134,6 +135,11 @@ class Transactions:
         if error.name() in FENCED:
             self._is_open = False
             raise Fenced("another worker has taken over this feed; this one stops")
+        if error.name() in TOO_LARGE:
+            raise TapelineError(
+                f"the broker takes no record so large ({error.str()}). With very many symbols it is the base "
+                f"in {self._settings.kafka_topic_state}: give the feed to more workers (REPLAY_SHARD)"
+            )
         if error.fatal():
             self._is_open = False
             raise TapelineError(f"the broker refused a transaction for good: {error.str()}")

@@ -200,3 +200,30 @@ def test_a_restored_stream_time_is_exact(stream_time):
     builder = BarBuilder(L, stream_time_ms=stream_time)
     bars = build(make_bin(0), watermark(1500), builder=builder)
     assert len(bars) == (1 if stream_time < T + 1500 else 0)
+
+
+# Records that were lost before they were read
+
+
+def test_no_bar_comes_from_a_part_of_its_bins():
+    builder = BarBuilder(L, is_partial=True)
+    early = [make_bin(1990), make_bin(2000), watermark(2510), make_bin(2020), make_bin(2990)]
+    late = [make_bin(3000), make_bin(3500), watermark(3500), watermark(4500)]
+    bars = [bar for _, bar in build(*early, *late, builder=builder)]
+    assert [(bar.start_ts_ms - T, bar.bin_count) for bar in bars] == [(3000, 2)]
+    assert builder.ignored_count == 4
+
+
+def test_what_a_lost_record_leaves_out_stays_left_out_after_a_restart():
+    first = BarBuilder(L, T + 1000, is_partial=True)
+    build(watermark(2510), builder=first)
+    assert not first.is_partial
+    again = BarBuilder(L, first.stream_time_ms)
+    bars = build(make_bin(2990), make_bin(3000), watermark(4500), builder=again)
+    assert [bar.start_ts_ms - T for _, bar in bars] == [3000]
+
+
+def test_time_that_was_reached_before_a_gap_is_never_given_up():
+    builder = BarBuilder(L, T + 9500, is_partial=True)
+    records = [watermark(2510), make_bin(8990), make_bin(9990), watermark(10_500)]
+    assert [bar.start_ts_ms - T for _, bar in build(*records, builder=builder)] == [9000]

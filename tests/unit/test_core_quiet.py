@@ -115,3 +115,10 @@ def test_a_tick_behind_one_that_was_ahead_of_the_wall_clock_is_as_late_as_the_cl
 
 def test_a_tick_at_the_wall_clock_does_not_make_up_for_one_ahead_of_it():
     assert lateness_of_the_first_bin((5, [8, 5]), (20, [7])) == 0
+
+
+def test_a_tick_before_one_that_was_ahead_of_the_wall_clock_is_not_the_close():
+    binner = make_binner("live", is_numbered=True)
+    for now_ms, at, px in ((4, 4, 104.0), (4, 7, 107.0), (6, 5, 105.0)):
+        run(binner, tick_line("B", T + at, px=px, seq=now_ms * 10 + at), now_ms=T + now_ms)
+    assert [b.close for b in bins(binner.end(MUCH_LATER))] == [107.0]

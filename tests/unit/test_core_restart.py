@@ -156,6 +156,8 @@ def test_killed_workers_change_nothing(case, killed):
             since_ms = binner.resume_ms
     committed += binner.end(now_ms)
     assert by_key(committed) == by_key(undisturbed(case, now_ms))
+    ids = [b.bin_id for b in bins(committed)]
+    assert len(ids) == len(set(ids))
 
 
 # Examples of what a restored worker must not do
@@ -301,6 +303,26 @@ def test_thousands_of_ticks_of_a_bad_clock_are_not_taken_when_they_come_again(mo
     assert by_key(before + after) == by_key(expected)
     assert len(before + after) == len(expected)
     assert len(first.snapshot().marks) < 1500
+
+
+def test_late_ticks_beside_a_bin_that_stays_open_do_not_make_checkpoints_grow():
+    ahead_ms = 5 * 3_600_000  # believed, and its bin stays open: all that follows is late
+    lines = [(T + i, tick_line("A", T + i, seq=i)) for i in range(2)]
+    lines.append((T + ahead_ms, tick_line("A", T + ahead_ms, seq=2)))
+    lines += [(T + i, tick_line("A", T + i, seq=i)) for i in range(3, 8000)]
+    undisturbed = make_binner("historical", is_numbered=True)
+    expected = run(undisturbed, *(raw for _, raw in lines)) + undisturbed.end(MUCH_LATER)
+    first = make_binner("historical", is_numbered=True)
+    base, before = first.base(), []
+    for _, raw in lines[:6000]:
+        before += run(first, raw)
+        if first.needs_base:
+            base = first.base()
+    assert len(first.snapshot().marks) < 10
+    again = make_binner("historical", is_numbered=True)
+    again.restore(first.snapshot(), base)
+    after = run(again, *since(lines, again.resume_ms)) + again.end(MUCH_LATER)
+    assert before + after == expected
 
 
 def test_a_feed_that_is_slow_to_send_old_lines_again_is_not_silent():

@@ -28,6 +28,9 @@ class FakeConsumer:
     def committed(self, partitions, timeout):
         return partitions
 
+    def get_watermark_offsets(self, partition, timeout):
+        return 0, 10
+
     def poll(self, timeout):
         return self._first.pop(0) if self._first else None
 

@@ -1,3 +1,4 @@
+from glue.io.kafka import MOST_MESSAGE_BYTES
 from glue.io.topics import topics
 from glue.settings import Settings
 
@@ -40,11 +41,12 @@ def test_dead_letters_stay_for_seven_days():
     assert by_name()["ticks.dlt"].config["retention.ms"] == str(7 * 24 * 3600 * 1000)
 
 
-def test_checkpoints_are_compacted_in_small_segments():
+def test_checkpoints_are_compacted_in_segments_that_hold_the_largest_record():
     config = by_name()["ticks.replay.state"].config
 
     assert "retention.ms" not in config
-    assert int(config["segment.bytes"]) == 1 << 20
+    assert int(config["segment.ms"]) == 5 * 60_000
+    assert int(config["segment.bytes"]) > int(config["max.message.bytes"]) == MOST_MESSAGE_BYTES
 
 
 def test_names_partitions_and_retention_follow_the_settings():
