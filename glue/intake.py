@@ -90,6 +90,10 @@ class Intake:
         if self.is_resumed and checkpoint and base:
             self.binner.restore(checkpoint.snapshot, base)
             log.info("resuming", feed_id=feed.feed_id, since_ms=self.binner.resume_ms)
+        elif checkpoint is not None and feed.mode == "historical":
+            self._others.append(checkpoint)
+        elif checkpoint is not None:
+            log.warning("this feed cannot be resumed: what it sent while no worker ran is missing")
         self.counts: Counter[str] = Counter()
         self._is_first = True
         self._is_dirty = False
@@ -206,13 +210,21 @@ class Intake:
         self._is_first = False
         event_ms = event_time_ms(tick.event_ts)
         for other in self._others:
-            if other.snapshot.watermark_ms > event_ms:
-                raise TapelineError(
-                    f"the topics hold feed {other.feed_id}, which is ahead of this one "
-                    f"({self.binner.feed.feed_id}): all its bars would come too late. Start with --fresh to "
-                    "empty the topics, name others (KAFKA_TOPIC_RAW, AGG_OUTPUT_TOPIC, KAFKA_TOPIC_DLT, "
-                    "KAFKA_TOPIC_STATE), or serve the ticks with --realtime"
+            if other.snapshot.watermark_ms <= event_ms:
+                continue
+            own_id = self.binner.feed.feed_id
+            if other.feed_id == own_id:
+                what = f"this feed ({own_id}) already, and it cannot be resumed: all would be there twice"
+            else:
+                what = (
+                    f"feed {other.feed_id}, which is ahead of this one ({own_id}): all its bars would come "
+                    "too late"
                 )
+            raise TapelineError(
+                f"the topics hold {what}. Start with --fresh to empty the topics, name others "
+                "(KAFKA_TOPIC_RAW, AGG_OUTPUT_TOPIC, KAFKA_TOPIC_DLT, KAFKA_TOPIC_STATE), or serve the ticks "
+                "with --realtime"
+            )
 
     def _publish(self, outputs: list[Output]) -> None:
         if not outputs:

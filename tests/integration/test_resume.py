@@ -21,7 +21,7 @@ from tests.processes import (
     lines_of,
     until,
 )
-from tests.scripted_feed import Exchange, scripted_feed
+from tests.scripted_feed import Exchange, scripted_feed, sends
 
 pytestmark = pytest.mark.stack
 FEED = ["--synthetic", "--historical", "--duration", "90", "--rate", "400", "--seed", "5"]
@@ -95,3 +95,19 @@ def test_a_feed_that_tells_no_mode_is_resumed_from_where_the_worker_was(
         assert source.requests[1] is None  # who it is shows with its first ticks
         assert source.requests[2] is not None
     assert sum(b.trade_count for b in bins_on_topic(settings)) == len(lines)
+
+
+def test_a_historical_feed_that_cannot_be_resumed_is_not_taken_in_twice(
+    stack: RunningStack, tmp_path: Path
+) -> None:
+    settings = stack.settings(replay_metrics_port=0)
+    lines = b"".join(b'{"symbol":"A","px":1.0,"sz":1,"event_ts":%d}\n' % (10**9 + i) for i in range(5))
+    with scripted_feed(sends(lines)) as source:
+        args = ("-m", "glue.replay", "--url", source.url)
+        first = Command(*args, cwd=tmp_path, env=env_of(settings))
+        assert first.wait() == 0, first.output
+        again = Command(*args, cwd=tmp_path, env=env_of(settings))
+        assert again.wait() == 1
+    assert "already, and it cannot be resumed" in again.output
+    assert "--fresh" in again.output
+    assert len(bins_on_topic(settings)) == 5
