@@ -137,6 +137,8 @@ def read_newest(settings: Settings, topic: str, since_ms: int, limit: int) -> li
         for start in starts:
             _, end = consumer.get_watermark_offsets(start, REQUEST_TIMEOUT_S)
             start.offset = max(start.offset, end - limit) if start.offset >= 0 else end
+    except KafkaException:
+        raise unreachable(settings) from None
     finally:
         consumer.close()
     return _read(settings, starts)
@@ -159,10 +161,21 @@ def publish(settings: Settings, topic: str, key: str, value: bytes) -> None:
 def end_offsets(
     settings: Settings, partitions: list[TopicPartition], isolation_level: str = "read_committed"
 ) -> list[int]:
-    """Return the end offset of each partition: of what is committed, or of all there is."""
+    """Return the end offset of each partition: of what is committed, or of all there is.
+
+    Raises:
+        TransientError: no broker answers within 10 s.
+    """
     consumer = reader(settings, isolation_level=isolation_level)
+    deadline = time.monotonic() + REQUEST_TIMEOUT_S
     try:
-        return [consumer.get_watermark_offsets(p, REQUEST_TIMEOUT_S)[1] for p in partitions]
+        while True:
+            try:
+                return [consumer.get_watermark_offsets(p, REQUEST_TIMEOUT_S)[1] for p in partitions]
+            except KafkaException:  # a busy broker may not have told yet who leads
+                if time.monotonic() > deadline:
+                    raise unreachable(settings) from None
+                time.sleep(0.1)
     finally:
         consumer.close()
 

@@ -22,7 +22,7 @@ from glue.io.kafka import (
     partition_count,
 )
 from glue.io.registry import AvroWriter, BadRecord, Registry
-from glue.io.transactions import FENCED, TIMEOUT_MS, produce, transactional_producer
+from glue.io.transactions import FENCED, GIVEN_UP, TIMEOUT_MS, produce, transactional_producer
 from glue.io.transactions import Record as ProducerRecord
 from glue.settings import Settings
 
@@ -212,7 +212,7 @@ class KafkaBars:
                     f"another engine was started as instance {self._instance}, this one stops (engines side "
                     "by side need an --instance each)"
                 ) from None
-            if error.fatal() and not has_timed_out:
+            if error.fatal() and error.name() not in GIVEN_UP and not has_timed_out:
                 raise TapelineError(f"the broker refused the engine for good: {error.str()}") from None
             # A new producer with the same id, which the engine makes next, aborts the transaction.
             raise TransientError(error.str()) from None

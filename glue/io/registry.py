@@ -20,7 +20,7 @@ from glue.settings import Settings
 SCHEMA_DIR = Path(__file__).parents[2] / "schemas"
 HEADER = struct.Struct(">bI")
 """Magic byte 0 and the schema id."""
-NOT_FOUND = 404
+NOT_FOUND, CONFLICT = 404, 409
 
 
 class BadRecord(ValueError):
@@ -73,7 +73,11 @@ class Registry:
         except SchemaRegistryError as error:
             if error.http_status_code != NOT_FOUND:
                 raise
-            self._client.set_compatibility(subject, "BACKWARD")
+            try:
+                self._client.set_compatibility(subject, "BACKWARD")
+            except SchemaRegistryError as refused:
+                if refused.http_status_code != CONFLICT:  # else another worker has just set it
+                    raise
 
     def schema(self, schema_id: int) -> Any:
         """Return the parsed schema of an id.

@@ -27,6 +27,13 @@ refuses what goes beyond 100,000."""
 TRY_TIMEOUT_S = 5.0
 RETRY_S = 0.5
 FENCED = {"_FENCED", "PRODUCER_FENCED", "INVALID_PRODUCER_EPOCH"}
+GIVEN_UP = {
+    "INVALID_TXN_STATE",
+    "INVALID_PRODUCER_ID_MAPPING",
+    "UNKNOWN_PRODUCER_ID",
+    "OUT_OF_ORDER_SEQUENCE_NUMBER",
+}
+"""The broker has ended the transaction, or no longer knows the producer: a new one goes on."""
 TOO_LARGE = {"MSG_SIZE_TOO_LARGE", "RECORD_LIST_TOO_LARGE"}
 NO_ANSWER = {"_TIMED_OUT", "_TRANSPORT", "_ALL_BROKERS_DOWN"}
 Record = dict[str, Any]
@@ -132,7 +139,7 @@ class Transactions:
         self._producer.commit_transaction(TRY_TIMEOUT_S)
 
     def _refuse_if_final(self, error: KafkaError) -> None:
-        if error.name() in FENCED:
+        if error.name() in FENCED or (error.fatal() and error.name() in GIVEN_UP):
             self._is_open = False
             raise Fenced("another worker has taken over this feed; this one stops")
         if error.name() in TOO_LARGE:

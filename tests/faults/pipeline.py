@@ -118,7 +118,8 @@ class Pipeline:
         """End an engine for good."""
         engine = self.engines.pop(instance)
         self._removed.append(engine)
-        assert engine.command.stop(sig, DEADLINE_S) == (0 if sig == signal.SIGTERM else -sig)
+        code = engine.command.stop(sig, DEADLINE_S)
+        assert code == (0 if sig == signal.SIGTERM else -sig), f"{code}: {engine.output[-3000:]}"
 
     def wait_until(self, is_true: Callable[[], object], what: str, deadline_s: float = DEADLINE_S) -> None:
         """Wait with the supervisor at work."""

@@ -11,7 +11,7 @@ from tests.faults.breaking_proxy import BreakingProxy, breaking_proxy
 from tests.faults.conftest import Run
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(1200)]
-SLOWLY = 2
+SLOWLY = 1
 STORMS = [(12, 1), pytest.param(100, 20, marks=pytest.mark.full)]
 
 

@@ -270,6 +270,7 @@ def test_interrupting_up_stops_what_it_started(tmp_path):
         env=env,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # tests in the background ignore it
     )
     record = tmp_path / ".tapeline" / "stack.json"
     deadline = time.monotonic() + 60

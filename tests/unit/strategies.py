@@ -21,10 +21,10 @@ def for_all(*values: st.SearchStrategy[Any], quick: int = QUICK, full: int = FUL
     """Make a property test of a check: the same few examples at each `make test`, many with `-m full`."""
 
     def decorate(check: Callable[..., None]) -> Callable[..., None]:
-        tried = given(*values)(check)
         common = {"deadline": None, "database": None, "suppress_health_check": list(HealthCheck)}
 
         def test(examples: int) -> None:
+            tried = given(*values)(check)
             settings(max_examples=examples, derandomize=examples == quick, **common)(tried)()
 
         test.__name__, test.__qualname__ = check.__name__, check.__qualname__
