@@ -48,7 +48,8 @@ class Registry(Part):
         connection = http.client.HTTPConnection(LOOPBACK, ports["http"], timeout=PROBE_TIMEOUT_S)
         try:
             connection.request("GET", f"{API}/subjects")
-            return connection.getresponse().status == http.HTTPStatus.OK
+            with connection.getresponse() as answer:  # else it keeps the socket open
+                return answer.status == http.HTTPStatus.OK
         except (OSError, http.client.HTTPException):
             return False
         finally:

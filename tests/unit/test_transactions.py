@@ -3,8 +3,9 @@
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
+from glue.errors import TapelineError
 from glue.io import transactions
-from glue.io.transactions import MOST_QUEUED, PIECE, Transactions, produce
+from glue.io.transactions import MOST_QUEUED, PIECE, Fenced, Transactions, produce
 from glue.settings import Settings
 
 
@@ -88,3 +89,25 @@ def test_a_batch_is_committed_whole_whatever_the_client_refuses_meanwhile(tries,
     assert [line for line in log if line.startswith("commit")] == ["commit a,b"]
     assert log.count("begin") == log.count("abort") + 1
     assert sent.is_empty
+
+
+@pytest.mark.parametrize(
+    ("code", "is_fatal", "expected"),
+    [
+        (KafkaError.INVALID_TXN_STATE, True, Fenced),  # ended by the broker: the worker goes on
+        (KafkaError._FENCED, True, Fenced),
+        (KafkaError.RECORD_LIST_TOO_LARGE, False, TapelineError),
+        (KafkaError.CLUSTER_AUTHORIZATION_FAILED, True, TapelineError),
+    ],
+)
+def test_an_error_that_no_retry_can_mend_ends_the_commit(code, is_fatal, expected, monkeypatch):
+    class Refusing(Broker):
+        def commit_transaction(self, timeout_s: float) -> None:
+            raise KafkaException(KafkaError(code, "refused", fatal=is_fatal))
+
+    monkeypatch.setattr(transactions, "transactional_producer", lambda *_: Refusing([9], []))
+    sent = Transactions(Settings.load(), "id", is_stopping=lambda: False)
+    sent.send("t", 0, [{"key": "a", "value": b""}])
+    with pytest.raises(TapelineError) as raised:
+        sent.commit()
+    assert type(raised.value) is expected
