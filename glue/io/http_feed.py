@@ -134,7 +134,10 @@ class Connection:
                         self._put(event)
                     if self._is_closed:
                         return
-            self._put(Disconnected("the feed closed the connection", is_clean=True, tail=lines.tail))
+            if is_open:
+                self._put(Disconnected("the feed closed the connection", is_clean=True, tail=lines.tail))
+            else:  # headers that broke off look like an empty answer
+                self._put(Disconnected("the feed closed the connection before its first line"))
         except (requests.RequestException, OSError, ValueError) as error:
             self._put(Disconnected(_explain(error), tail=lines.tail))
         except Exception as error:  # urllib3's own, on a body that breaks off

@@ -47,10 +47,14 @@ class Part:
 
     def hit(self, sig: signal.Signals) -> None:
         """End it with a signal and start it again."""
+        self.end(sig)
+        self._start_again()
+
+    def end(self, sig: signal.Signals) -> None:
+        """End it with a signal."""
         code, output = self.command.stop(sig, DEADLINE_S), self.command.output
         is_as_told = code == (0 if sig == signal.SIGTERM and output else -sig)  # silent: no handler yet
         assert is_as_told or self._has_ended, f"exit code {code}: {output[-3000:]}"
-        self._start_again()
 
     def watch(self) -> None:
         """Do what a supervisor does: start what has ended, unless the feed is over."""
@@ -118,8 +122,7 @@ class Pipeline:
         """End an engine for good."""
         engine = self.engines.pop(instance)
         self._removed.append(engine)
-        code = engine.command.stop(sig, DEADLINE_S)
-        assert code == (0 if sig == signal.SIGTERM else -sig), f"{code}: {engine.output[-3000:]}"
+        engine.end(sig)
 
     def wait_until(self, is_true: Callable[[], object], what: str, deadline_s: float = DEADLINE_S) -> None:
         """Wait with the supervisor at work."""

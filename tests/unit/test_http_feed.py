@@ -1,12 +1,16 @@
 """What a connection hands over: every byte in order, small reads as one, and what ends it last."""
 
+import socket
 import time
+
+import pytest
 
 from glue.io.http_feed import MAX_LINE_BYTES, Chunk, Connection, Disconnected, Event, LongLine, Opened
 from glue.settings import Settings
 from tests.scripted_feed import Exchange, scripted_feed
 
 DEADLINE_S = 20.0
+OK = b"HTTP/1.1 200 OK\r\n"
 
 
 def events_of(connection: Connection) -> list[Event]:
@@ -48,3 +52,17 @@ def test_small_reads_may_be_joined_but_nothing_changes_place() -> None:
     assert data == b"".join(b"line %d\n" % i for i in range(500))
     assert long_at == [(400, MAX_LINE_BYTES + 1)]
     assert end == Disconnected(end.reason, is_clean=True, tail=b"half a")
+
+
+@pytest.mark.parametrize("sent", [b"", OK + b"Content-Ty", OK + b"\r\n", OK + b'\r\n{"type":"hel'])
+def test_an_answer_that_breaks_off_before_its_first_line_is_a_lost_connection(sent: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/ticks"
+        connection = Connection(Settings.load(mock_api_url=url), None)
+        client, _ = server.accept()
+        with client:
+            client.recv(16_384)
+            client.sendall(sent)
+        (lost,) = events_of(connection)
+    assert isinstance(lost, Disconnected)
+    assert (lost.is_clean, lost.tail) == (False, b"")
