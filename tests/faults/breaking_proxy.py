@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit, urlunsplit
 
 READ_BYTES = 16 * 1024
-AT_THE_START, SOON, LATER = (0, 0), (1, 1500), (20_000, 400_000)
+AT_THE_START, SOON, LATER = (0, 0), (1, 1500), (5_000, 100_000)
 """Bytes of the answer that a connection may carry: headers and hello are some 400."""
 ODDS = (AT_THE_START, SOON, LATER, LATER)
 RESET = struct.pack("ii", 1, 0)

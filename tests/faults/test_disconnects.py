@@ -11,7 +11,7 @@ from tests.faults.breaking_proxy import BreakingProxy, breaking_proxy
 from tests.faults.conftest import Run
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(1200)]
-SLOWLY = 1
+SLOWLY, STORM_DEADLINE_S = 2, 600
 STORMS = [(12, 1), pytest.param(100, 20, marks=pytest.mark.full)]
 
 
@@ -32,7 +32,9 @@ def test_a_storm_of_disconnects_changes_nothing_nor_does_a_kill_amid_it(
                 run.pipeline.wait_for_data()
                 run.pipeline.go_on(rng.uniform(0, 1))
                 run.pipeline.worker.hit(signal.SIGKILL)
-            run.pipeline.wait_until(lambda: proxies[0].is_over or run.pipeline.worker.is_done, "the storm")
+            run.pipeline.wait_until(
+                lambda: proxies[0].is_over or run.pipeline.worker.is_done, "the storm", STORM_DEADLINE_S
+            )
             assert proxies[0].is_over, "the feed is too short for such a storm"
             run.assert_undisturbed()
             assert run.pipeline.surprises() == []
