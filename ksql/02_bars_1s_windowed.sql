@@ -5,6 +5,8 @@
 --              it leaves them there, and the watermark records of a partition close its windows
 -- Event time:  start_ts_ms of the bins
 -- Output:      table BARS_1S_WINDOWED, topic ticks.agg.1s.windowed, a record a window when it closes
+--              (created before, with the partitions of ticks.raw and message.timestamp.type=LogAppendTime:
+--              else the retention takes windows of old ticks at once)
 -- Grace:       500 ms, which is REPLAY_MAX_LATE_MS: a watermark record at the window's end + 500 ms closes it
 -- Bin size:    10 ms, which is REPLAY_BIN_MS: a window has at most 100 bins, and COLLECT_LIST keeps 1,000
 --

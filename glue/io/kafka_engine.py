@@ -146,16 +146,16 @@ class KafkaBins:
         for partition in committed:
             stream_time_ms = int(partition.metadata) if partition.metadata else -1
             first, _ = consumer.get_watermark_offsets(partition, REQUEST_TIMEOUT_S)
-            is_partial = partition.offset < first and first > 0
-            if is_partial:
+            reached = max(0, partition.offset)  # below 0: nothing is committed
+            if reached < first:
                 metrics.BINS_MISSED.labels(partition.partition).inc()
                 log.error(
                     "bins have fallen out of the retention before they were read, their bars are left out",
                     partition=partition.partition,
-                    committed=max(0, partition.offset),
+                    committed=reached,
                     first_kept=first,
                 )
-            self._on_assigned(partition.partition, stream_time_ms, is_partial)
+            self._on_assigned(partition.partition, stream_time_ms, reached < first)
         log.info("assigned", partitions=[p.partition for p in partitions])
 
     def _revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
