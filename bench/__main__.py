@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from rich.console import Console
 
-from bench import core, engine, latency, memory, sink
+from bench import connect, core, dashboard, engine, facts, latency, memory, sink
 from bench.machine import Watch
 from bench.report import RESULTS, Row, as_json, show, write
 from bench.rounds import Say
@@ -19,7 +19,10 @@ from glue.errors import SettingsError
 ON_THE_STACK: dict[str, Callable[[Stage, Say, bool], list[Row]]] = {
     "kafka": lambda on, say, is_quick: sink.rows(on, say, is_quick=is_quick),
     "engine": lambda on, say, is_quick: engine.rows(on, say, is_quick=is_quick),
+    "facts": lambda on, say, is_quick: facts.rows(on, say, is_quick=is_quick),
+    "connect": lambda on, say, is_quick: connect.rows(on, say, is_quick=is_quick),
     "latency": lambda on, say, is_quick: latency.rows(on, say, is_quick=is_quick),
+    "dashboard": lambda on, say, is_quick: dashboard.rows(on, say, is_quick=is_quick),
     "memory": lambda on, say, is_quick: memory.rows(on, say, is_quick=is_quick),
 }
 PLAIN_WIDTH = 160
@@ -30,7 +33,10 @@ Measure Tapeline, every number beside a plain version or a limit taken in the sa
   core     NDJSON to closed bins, in process, beside json + dict and beside msgspec alone
   kafka    bins to Kafka exactly once, beside librdkafka with serialized payloads
   engine   bins to 1 s bars, beside Quix Streams and beside reading and decoding alone
+  facts    a flush of minute facts to the local Snowflake, beside executemany row by row
+  connect  bar on Kafka to its row in the local Snowflake, through the Snowflake connector
   latency  bin closed to appended at 5,000 bins/s, bar end to visible, at live pace
+  dashboard  memory of its cache; append to paint, bytes and CPU at live pace, heap of a page
   memory   10,000 symbols and 3.6 M ticks: memory, and time per tick from first to last
 """
 
@@ -57,17 +63,17 @@ def main(argv: list[str]) -> int:
     except KeyboardInterrupt:
         say("stopped; nothing was written")
         return 130
-    facts = watch.facts()
+    machine = watch.facts()
     if options.json:
-        sys.stdout.write(as_json(rows, facts) + "\n")
+        sys.stdout.write(as_json(rows, machine) + "\n")
     else:
         show(console, rows)
-        for name, value in facts.items():
+        for name, value in machine.items():
             console.print(f"[dim]{name}: {value}[/]", highlight=False, soft_wrap=True)
     if options.quick or groups != GROUPS:
         say("RESULTS.md is left as it is: it takes a full run")
     else:
-        write(rows, facts)
+        write(rows, machine)
         say(f"written to {RESULTS.relative_to(RESULTS.parents[1])}")
     return 0
 

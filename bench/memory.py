@@ -9,7 +9,7 @@ from typing import Self
 import msgspec
 import psutil
 
-from bench.report import Measure, Row
+from bench.report import Measure, Row, limited
 from bench.rounds import Say
 from bench.stage import Child, Stage
 from bench.topic import wait_until
@@ -185,17 +185,7 @@ def _has_settled(engine: Child, use: Sampler) -> bool:
 
 
 def _memory_row(what: str, use: Sampler, note: str) -> Row:
-    peak_mb = use.peak_bytes / MB
-    return Row(
-        what=what,
-        measured=Measure(peak_mb, "MB"),
-        beside_what="limit",
-        beside=Measure(MOST_MB, "MB"),
-        ratio=peak_mb / MOST_MB,
-        goal=f"below {MOST_MB:g} MB",
-        is_met=peak_mb < MOST_MB,
-        note=note,
-    )
+    return limited(what, use.peak_bytes / MB, "MB", MOST_MB, note=note)
 
 
 def _flat_row(what: str, use: Sampler, note: str) -> Row:

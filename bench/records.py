@@ -13,7 +13,8 @@ from glue.core.partition import Shard, is_watermark, partition_of, watermark_sym
 from glue.core.resume import Snapshot
 from glue.core.watermarks import Rules
 from glue.feeds.market import first_symbols
-from glue.io.kafka_sink import Checkpoint, KafkaSink
+from glue.io.kafka_sink import KafkaSink
+from glue.io.state_topic import Checkpoint
 from glue.settings import Settings
 
 BATCH = 1_000

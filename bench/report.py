@@ -67,6 +67,20 @@ def median(values: Sequence[float], unit: str) -> Measure:
     return Measure(statistics.median(values), unit, min(values), max(values))
 
 
+def limited(what: str, value: float, unit: str, limit: float, *, note: str = "") -> Row:
+    """Make the row of a value that is to stay below a limit."""
+    return Row(
+        what=what,
+        measured=Measure(value, unit),
+        beside_what="limit",
+        beside=Measure(limit, unit),
+        ratio=value / limit,
+        goal=f"below {limit:g} {unit}",
+        is_met=value < limit,
+        note=note,
+    )
+
+
 def compared(
     what: str,
     ours: Sequence[float],
@@ -111,14 +125,19 @@ def as_json(rows: Sequence[Row], facts: Mapping[str, str]) -> str:
 
 def write(rows: Sequence[Row], facts: Mapping[str, str], path: Path = RESULTS) -> None:
     """Write the document."""
+    path.write_text(document("Results", INTRODUCTION, rows, facts))
+
+
+def document(title: str, introduction: str, rows: Sequence[Row], facts: Mapping[str, str]) -> str:
+    """Return the table, how it was taken and on what, as Markdown."""
     goals = [row for row in rows if row.is_met is not None]
     missed = [row.what for row in goals if not row.is_met]
     outcome = f"{len(goals) - len(missed)} of {len(goals)} goals met."
     if missed:
         outcome += f" Missed: {'; '.join(missed)}."
     parts = [
-        "# Results\n",
-        INTRODUCTION,
+        f"# {title}\n",
+        introduction,
         f"**{outcome}**\n",
         _markdown(HEADINGS, [row.cells() for row in rows]),
         "## How each row was taken\n",
@@ -126,7 +145,7 @@ def write(rows: Sequence[Row], facts: Mapping[str, str], path: Path = RESULTS) -
         "## The machine\n",
         _markdown(("", ""), list(facts.items())),
     ]
-    path.write_text("\n".join(parts).rstrip() + "\n")
+    return "\n".join(parts).rstrip() + "\n"
 
 
 def _markdown(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

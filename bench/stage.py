@@ -117,40 +117,28 @@ class StackNews(Reporter):
         yield lambda received: None
 
 
-class Stage:
-    """A running broker and registry on free ports, in a folder that is deleted afterwards."""
+class Scene:
+    """A folder, commands that run for a while, and topics that nobody else uses."""
 
     def __init__(self, folder: Path, say: Say) -> None:
         self.folder = folder
-        self._say = say
+        self.say = say
         self._numbers = count(1)
-        settings = Settings.load(stack_kafka_port=0, stack_registry_port=0)
-        self._stack = Stack(settings, folder / ".tapeline", StackNews(say))
 
-    def __enter__(self) -> Self:
-        self._stack.up()
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._stack.down(purge=True)
-
-    def settings(self, **overrides: Any) -> Settings:
-        """Return settings with topic and group names nobody else uses; the topics are there."""
-        prefix = f"b{next(self._numbers)}"
+    def own_settings(self, prefix: str, **overrides: Any) -> Settings:
+        """Return settings with names of topics and group that begin with `prefix`; the topics are there."""
         names: dict[str, Any] = own_names(prefix) | {
             "replay_metrics_port": 0,
             "agg_metrics_port": 0,
             "log_dir": self.folder / f"{prefix}.logs",
-            "kafka_properties": "",
         }
-        here = {name.lower(): value for name, value in self._stack.endpoints().items()}
-        settings = Settings.load(**(names | here | overrides))
+        settings = Settings.load(**(names | overrides))
         try:
             ensure_topics(settings)
         except TransientError:
             raise
         except TapelineError as error:  # a busy broker can take longer than the commands wait
-            self._say(f"once more: {error}")
+            self.say(f"once more: {error}")
             ensure_topics(settings)
         return settings
 
@@ -164,7 +152,7 @@ class Stage:
     @contextmanager
     def child(self, name: str, command: list[str], settings: Settings | None = None) -> Iterator[Child]:
         """Run a command with these settings in its environment for as long as the block lasts."""
-        env = os.environ | {"PYTHONPATH": str(ROOT), "LOG_FORMAT": "json", "KAFKA_PROPERTIES": ""}
+        env = os.environ | {"PYTHONPATH": str(ROOT), "LOG_FORMAT": "json"}
         log = self.folder / f"{name.rpartition('.')[2]}-{next(self._numbers)}.log"
         child = Child(name, command, log, env | (env_of(settings) if settings else {}))
         try:
@@ -177,6 +165,40 @@ class Stage:
         """Serve ticks for as long as the block lasts and yield the URL."""
         with self.running("glue.mock_api", "--port", "0", *options) as server:
             yield server.wait_for("serving ").split()[-1]
+
+
+class Stage(Scene):
+    """A running broker and registry on free ports, in a folder that is deleted afterwards."""
+
+    def __init__(self, folder: Path, say: Say) -> None:
+        super().__init__(folder, say)
+        settings = Settings.load(
+            stack_kafka_port=0,
+            stack_registry_port=0,
+            stack_snowflake_port=0,
+            stack_connect=False,
+            stack_connect_port=0,
+        )
+        self._stack = Stack(settings, folder / ".tapeline", StackNews(say))
+        with_connect = settings.model_copy(update={"stack_connect": True})
+        self._with_connect = Stack(with_connect, folder / ".tapeline", StackNews(say))
+
+    def __enter__(self) -> Self:
+        self._stack.up()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._stack.down(purge=True)
+
+    def start_connect(self) -> None:
+        """Start Kafka Connect too; it stops with the rest."""
+        self._with_connect.up()
+
+    def settings(self, **overrides: Any) -> Settings:
+        """Return settings with topic and group names nobody else uses; the topics are there."""
+        here = {name.lower(): value for name, value in self._stack.endpoints().items()}
+        alone = {"kafka_properties": "", "ksqldb_url": ""}
+        return self.own_settings(f"b{next(self._numbers)}", **(alone | here | overrides))
 
 
 @contextmanager

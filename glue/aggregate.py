@@ -12,10 +12,12 @@ from glue import metrics
 from glue.cli import StopSignal, run
 from glue.core.bars import Bar, BarBuilder, fold
 from glue.core.bins import TickBin
+from glue.deploy.steps import refuse_forgotten_ksqldb
 from glue.errors import SettingsError, TransientError
 from glue.intake import now_ms
 from glue.io.jsonl import LineFile, read_lines
 from glue.io.kafka_engine import KafkaBars, KafkaBins, Reached, Record
+from glue.io.state_topic import agree
 from glue.presence import present
 from glue.progress import Progress
 from glue.settings import Settings
@@ -77,8 +79,8 @@ class Engine:
         """Be a member of the group until a signal comes."""
         self._builders.clear()
         self._next_offsets.clear()
-        self._bars = KafkaBars(self._settings, self._instance)
-        self._bins = KafkaBins(self._settings, self._assigned, self._revoked, lambda: bool(self._stop))
+        self._bars = KafkaBars(self._settings, self._instance, self._is_stopping)
+        self._bins = KafkaBins(self._settings, self._assigned, self._revoked, self._is_stopping)
         self._has_started = True
         try:
             while not self._stop:
@@ -103,6 +105,9 @@ class Engine:
     @property
     def _ignored_count(self) -> int:
         return sum(builder.ignored_count for builder in self._builders.values())
+
+    def _is_stopping(self) -> bool:
+        return bool(self._stop)
 
     def _take(self, records: list[Record]) -> list[Bar]:
         bars = []
@@ -207,8 +212,12 @@ def main(argv: list[str]) -> int:
         count = aggregate_file(bins_path, bars_path, settings.replay_max_late_ms)
         log.info("done", bars=count, bins_file=str(bins_path), bars_file=str(bars_path))
         return 0
+    if settings.ksqldb_url:
+        raise SettingsError("KSQLDB_URL is set: ksqlDB makes the bars, this engine would make them once more")
+    refuse_forgotten_ksqldb(settings)
+    agree(settings, "glue.aggregate")
     stop = StopSignal()
-    with present("aggregate", metrics.serve(settings.agg_metrics_port)):
+    with present("aggregate", metrics.serve(settings.metrics_host, settings.agg_metrics_port)):
         Engine(settings, stop, options.instance).run()
     return 0
 

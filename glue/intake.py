@@ -20,7 +20,8 @@ from glue.core.windows import NEVER
 from glue.errors import TapelineError
 from glue.io.jsonl import JsonlSink
 from glue.io.kafka import partition_count
-from glue.io.kafka_sink import Checkpoint, KafkaSink, read_checkpoints
+from glue.io.kafka_sink import KafkaSink
+from glue.io.state_topic import Checkpoint, State, read_state
 from glue.settings import Settings
 
 BASE_EVERY_S = 5.0
@@ -68,12 +69,12 @@ class Intake:
             self._sink = JsonlSink(bins_path, dlt_path)
         else:
             # A worker that cannot go on fences nobody.
-            self._find_own(feed, read_checkpoints(settings, is_whole=False)[0])
+            self._find_own(feed, read_state(settings, is_whole=False))
             self._sink = KafkaSink(settings, feed.feed_id, dlt_path, is_stopping)  # fences an older worker
-            checkpoints, bases = read_checkpoints(settings)
-            checkpoint = self._find_own(feed, checkpoints)
-            base = bases.get((feed.feed_id, settings.shard))
-            self._others = [other for other in checkpoints if other.feed_id != feed.feed_id]
+            state = read_state(settings)
+            checkpoint = self._find_own(feed, state)
+            base = state.bases.get((feed.feed_id, settings.shard))
+            self._others = [c for c in state.checkpoints.values() if c.feed_id != feed.feed_id]
         rules = Rules(
             bin_ms=settings.replay_bin_ms,
             late_ms=settings.replay_max_late_ms,
@@ -168,10 +169,10 @@ class Intake:
             **{k: n for k, n in sorted(self.counts.items()) if k != "bins"},
         }
 
-    def _find_own(self, feed: Feed, checkpoints: list[Checkpoint]) -> Checkpoint | None:
+    def _find_own(self, feed: Feed, state: State) -> Checkpoint | None:
         """Return the feed's checkpoint of this shard; the number of workers must be what it was."""
         own, shard = None, self._settings.shard
-        for checkpoint in checkpoints:
+        for checkpoint in state.checkpoints.values():
             if checkpoint.feed_id != feed.feed_id:
                 continue
             if checkpoint.shard.count != shard.count:

@@ -2,6 +2,8 @@
 
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram, start_http_server
 
+from glue.errors import SettingsError
+
 LINES = Counter("tapeline_feed_lines", "Lines read from the feed, resent ones included.")
 TICKS = Counter("tapeline_ticks", "Ticks taken into bins.")
 BINS = Counter("tapeline_bins_published", "Bins published to ticks.raw, watermark records excluded.")
@@ -29,11 +31,44 @@ BINS_UNREADABLE = Counter("tapeline_bins_unreadable", "Records of ticks.raw that
 STREAM_TIME = Gauge("tapeline_stream_time_seconds", "Newest event time read from a partition.", ["partition"])
 OPEN_BARS = Gauge("tapeline_open_bars", "Bars that wait for the watermark.")
 
+BARS_READ = Counter("tapeline_bars_read", "Bars read from ticks.agg.1s by the rollup.")
+BARS_UNREADABLE = Counter("tapeline_bars_unreadable", "Records of ticks.agg.1s that are no bars.")
+BARS_MISSED = Counter(
+    "tapeline_bars_missed",
+    "Times that bars had fallen out of the retention of ticks.agg.1s before they were read.",
+    ["partition"],
+)
+LATE_BARS = Counter("tapeline_late_bars", "Late bars for which five-minute windows were made anew.")
+LATE_BARS_LOST = Counter("tapeline_late_bars_lost", "Late bars whose window the warehouse has in part only.")
+FACTS = Counter("tapeline_facts_written", "60 s and 300 s rows written to the warehouse.")
+FLUSHES = Counter("tapeline_flushes", "Flushes of facts, by outcome: written or failed.", ["outcome"])
+FLUSH_SECONDS = Histogram(
+    "tapeline_flush_seconds",
+    "Duration of a flush's transaction.",
+    buckets=(0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60),
+)
+HELD_MINUTES = Gauge("tapeline_held_minutes", "Minutes of symbols held until their facts are written.")
+FACTS_UNTIL = Gauge("tapeline_facts_until_seconds", "What ends by then is in the warehouse, event time.")
+RAW_ROWS = Counter("tapeline_raw_rows_loaded", "Rows of bins that are known to be in RAW.TICKS_RAW.")
+RAW_FILES_WAITING = Gauge(
+    "tapeline_raw_files_waiting", "Files of bins on this machine that are not loaded yet."
+)
+LOADS = Counter("tapeline_raw_loads", "Loads of files of bins, by outcome: loaded or failed.", ["outcome"])
+EXECUTION_SECONDS = Counter("tapeline_warehouse_execution_seconds", "Seconds that statements took.", ["job"])
 
-def serve(port: int) -> int:
-    """Serve /metrics on loopback and return the port: the one asked for, or a free one if it is taken."""
+
+def serve(host: str, port: int) -> str:
+    """Serve /metrics, on the port asked for or a free one if it is taken; return the URL on this machine.
+
+    Raises:
+        SettingsError: `host` is no address of this machine.
+    """
     try:
-        server, _ = start_http_server(port, addr="127.0.0.1", registry=REGISTRY)
-    except OSError:
-        server, _ = start_http_server(0, addr="127.0.0.1", registry=REGISTRY)
-    return int(server.server_port)
+        try:
+            server, _ = start_http_server(port, addr=host, registry=REGISTRY)
+        except OSError:
+            server, _ = start_http_server(0, addr=host, registry=REGISTRY)
+    except OSError as error:
+        raise SettingsError(f"METRICS_HOST={host}: {error.strerror or error}") from None
+    name = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # not bound, only compared
+    return f"http://{f'[{name}]' if ':' in name else name}:{server.server_port}/metrics"

@@ -23,10 +23,10 @@ class Presence(msgspec.Struct, frozen=True):
 
 
 @contextmanager
-def present(name: str, metrics_port: int) -> Iterator[None]:
+def present(name: str, metrics_url: str) -> Iterator[None]:
     """Be listed as running while the context lasts."""
     pid = os.getpid()
-    me = Presence(name, pid, psutil.Process(pid).create_time(), f"http://127.0.0.1:{metrics_port}/metrics")
+    me = Presence(name, pid, psutil.Process(pid).create_time(), metrics_url)
     path = RUN_DIR / f"{name}-{pid}.json"
     RUN_DIR.mkdir(parents=True, exist_ok=True)
     path.write_bytes(msgspec.json.encode(me))

@@ -11,11 +11,13 @@ from glue import log as logs
 from glue import metrics
 from glue.cli import StopSignal, run
 from glue.core.introduction import Feed, Introduction
+from glue.deploy.report import Report
+from glue.deploy.steps import start_over
 from glue.errors import SettingsError, TapelineError
 from glue.intake import Intake, now_ms
 from glue.io.http_feed import Chunk, Connection, Disconnected, LongLine, Opened
-from glue.io.kafka import forget_group, partition_count
-from glue.io.topics import recreate_topics
+from glue.io.kafka import partition_count
+from glue.io.state_topic import WORKER, agree
 from glue.io.transactions import Fenced
 from glue.presence import present
 from glue.progress import Progress
@@ -256,11 +258,12 @@ def main(argv: list[str]) -> int:
             )
     if options.fresh and shard.index > 0:
         raise SettingsError("--fresh empties the topics of all shards: start 0/N with it, then the others")
-    if options.fresh and bins_path is None:
-        forget_group(settings, settings.agg_group)
-        recreate_topics(settings)
-        dlt_path.unlink(missing_ok=True)
-    with present(f"replay{shard.suffix}", metrics.serve(settings.replay_metrics_port)):
+    if bins_path is None:
+        if options.fresh:
+            start_over(settings, Report(on_stderr=True))
+            dlt_path.unlink(missing_ok=True)
+        agree(settings, WORKER)
+    with present(f"replay{shard.suffix}", metrics.serve(settings.metrics_host, settings.replay_metrics_port)):
         Replay(settings, stop, bins_path, dlt_path).run()
     return 0
 

@@ -11,7 +11,11 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 
+from glue import usage
 from glue.cli import run
+from glue.connectors import MISSING, Connector, look
+from glue.core.usage import billed_s
+from glue.engine import Engine, ksqldb_engine, local_engine
 from glue.errors import TapelineError
 from glue.intake import now_ms
 from glue.io.topic_stats import (
@@ -20,6 +24,7 @@ from glue.io.topic_stats import (
     bar_latency,
     consumer_lag,
     dead_letters,
+    percentiles,
     publish_latency,
 )
 from glue.presence import running
@@ -30,6 +35,9 @@ WINDOW_S = 60
 """Latencies are taken over the records appended in the last so many seconds."""
 DEAD_LETTERS_S = 3600
 ENGINE_GRACE_S = 15
+HOUR_MS = 3_600_000
+AUTO_SUSPEND_S = 60.0
+"""Of the warehouse in snowflake/00_setup.sql."""
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -51,15 +59,27 @@ class ServiceLevel(msgspec.Struct, frozen=True):
     is_met: bool | None
 
 
+class Warehouse(msgspec.Struct, frozen=True):
+    """What the jobs on this machine had the warehouse do in the last hour; seconds, and lag in ms."""
+
+    execution_s: float
+    billed_s: float
+    """An estimate: a minute at least each time it resumes."""
+    flush_lag: Latency
+
+
 class Status(msgspec.Struct, frozen=True):
     """Everything glue.status shows; times in ms."""
 
     at_ms: int
     parts: list[Part]
+    engine: Engine
     lag: list[Lag]
     publish_latency: Latency
     bar_latency: Latency
     dead_letters: dict[str, int]
+    warehouse: Warehouse
+    connectors: list[Connector]
     service_levels: list[ServiceLevel]
 
     @property
@@ -68,10 +88,16 @@ class Status(msgspec.Struct, frozen=True):
         return all(level.is_met is not False for level in self.service_levels)
 
 
-def collect(settings: Settings) -> Status:
-    """Look at the pipeline now; what does not answer is told among the service levels."""
+def collect(settings: Settings, *, with_channels: bool = True) -> Status:
+    """Look at the pipeline now; what does not answer is told among the service levels.
+
+    `with_channels` asks Snowflake for the offsets of the connectors, which is a login.
+    """
     parts = _parts()
+    engine = _engine(settings, parts)
     levels = [_parts_level(parts)]
+    if settings.ksqldb_url:
+        levels.append(ServiceLevel("ksqlDB", "runs", engine.state, engine.is_running))
     publish, bars = Latency(0), Latency(0)
     lag: list[Lag] = []
     reasons: Counter[str] = Counter()
@@ -80,22 +106,44 @@ def collect(settings: Settings) -> Status:
         publish = publish_latency(settings, since_ms)
         bars = bar_latency(settings, since_ms)
         reasons = dead_letters(settings, now_ms() - DEAD_LETTERS_S * 1000)
-        lag = consumer_lag(settings, settings.agg_group, settings.kafka_topic_raw)
     except TapelineError as error:
         levels.append(ServiceLevel("broker and registry", "answer", str(error), False))
     else:
+        lag = [row for group, topic in engine.reads for row in consumer_lag(settings, group, topic)]
+        for group, topic in (
+            (settings.snowflake_loader_group, settings.agg_output_topic),
+            (settings.snowflake_raw_group, settings.kafka_topic_raw),  # up to an hour behind
+        ):
+            loader = consumer_lag(settings, group, topic)
+            lag += [row for row in loader if row.lag is not None]  # there may be no warehouse
         levels += [
             _latency_level("publish p95 (bin closed -> ticks.raw)", publish, settings.sla_publish_ms),
             _latency_level("bar p95 (bar end -> ticks.agg.1s)", bars, settings.sla_bar_ms),
             _engine_level(publish, bars),
         ]
+    warehouse = _warehouse()
+    connectors: list[Connector] = []
+    if settings.connect_url:
+        try:
+            connectors = look(settings, with_channels=with_channels)
+        except TapelineError as error:
+            levels.append(ServiceLevel("connectors", "all run", str(error), False))
+        else:
+            levels.append(_connectors_level(connectors))
+    levels += [
+        _latency_level("flush p95 (window end -> facts)", warehouse.flush_lag, settings.sla_flush_ms),
+        _execution_level(warehouse, settings.sla_warehouse_s),
+    ]
     return Status(
         at_ms=now_ms(),
         parts=parts,
+        engine=engine,
         lag=lag,
         publish_latency=publish,
         bar_latency=bars,
         dead_letters=dict(sorted(reasons.items())),
+        warehouse=warehouse,
+        connectors=connectors,
         service_levels=levels,
     )
 
@@ -114,6 +162,30 @@ def _latency_level(name: str, latency: Latency, limit_ms: int) -> ServiceLevel:
     return ServiceLevel(name, f"< {limit_ms} ms", f"{latency.p95_ms} ms", latency.p95_ms < limit_ms)
 
 
+def _connectors_level(connectors: list[Connector]) -> ServiceLevel:
+    deployed = [connector for connector in connectors if connector.state != MISSING]
+    bad = [f"{c.name}: {c.problem or ' '.join([c.state, *c.tasks])}" for c in deployed if not c.is_running]
+    seen = "; ".join(bad) or (f"{len(deployed)} run" if deployed else "none deployed")
+    return ServiceLevel("connectors", "all run", seen, not bad if deployed else None)
+
+
+def _warehouse() -> Warehouse:
+    uses = usage.since(now_ms() - HOUR_MS)
+    lags = (use.lag_ms for use in uses if use.lag_ms is not None)
+    return Warehouse(
+        execution_s=round(sum(use.execution_s for use in uses), 1),
+        billed_s=round(billed_s(uses, AUTO_SUSPEND_S), 1),
+        flush_lag=percentiles(lags),
+    )
+
+
+def _execution_level(warehouse: Warehouse, limit_s: int) -> ServiceLevel:
+    name, limit = "warehouse execution in an hour", f"< {limit_s} s"
+    if not warehouse.execution_s:
+        return ServiceLevel(name, limit, "no work", None)
+    return ServiceLevel(name, limit, f"{warehouse.execution_s} s", warehouse.execution_s < limit_s)
+
+
 def _parts_level(parts: list[Part]) -> ServiceLevel:
     dead = [part.name for part in parts if part.state not in ("running", "stopped")]
     seen = f"not running: {', '.join(dead)}" if dead else f"{len(parts)} run"
@@ -128,6 +200,12 @@ def _parts() -> list[Part]:
     return parts
 
 
+def _engine(settings: Settings, parts: list[Part]) -> Engine:
+    if settings.ksqldb_url:
+        return ksqldb_engine(settings)
+    return local_engine(settings, is_running=any(part.name == "aggregate" for part in parts))
+
+
 def render(status: Status) -> RenderableType:
     """Return the status as tables."""
     parts = _table("Parts", "part", "state", "pid", "memory", "where")
@@ -136,6 +214,9 @@ def render(status: Status) -> RenderableType:
         parts.add_row(
             part.name, _coloured(part.state, part.state == "running"), str(part.pid or ""), memory, part.where
         )
+    engine = status.engine
+    if engine.where:
+        parts.add_row(engine.name, _coloured(engine.state, engine.is_running), "", "", engine.where)
     total = sum(part.memory_mb or 0 for part in status.parts)
     parts.add_row("total", "", "", f"{total} MiB", "")
 
@@ -148,9 +229,29 @@ def render(status: Status) -> RenderableType:
             name, f"{latency.count:,}", *(_ms(v) for v in (latency.p50_ms, latency.p95_ms, latency.p99_ms))
         )
 
-    lag = _table("Lag of the engine", "topic", "partition", "records")
+    lag = _table("Lag", "group", "topic", "partition", "lag")
     for row in status.lag:
-        lag.add_row(row.topic, str(row.partition), "never read" if row.lag is None else f"{row.lag:,}")
+        lag.add_row(
+            row.group, row.topic, str(row.partition), "never read" if row.lag is None else f"{row.lag:,}"
+        )
+
+    streams = _table("Connectors", "connector", "state", "tasks", "lag", "committed offset of each channel")
+    for connector in status.connectors:
+        lags = [row.lag for row in connector.lag if row.lag is not None]
+        streams.add_row(
+            connector.name,
+            _coloured(connector.state, connector.is_running),
+            " ".join(connector.tasks),
+            f"{sum(lags):,}" if lags else "",
+            ", ".join(f"{c.name}: {c.offset or 'none'}" for c in connector.channels or []),
+        )
+
+    work = _table("Warehouse, last hour", "flushes", "execution", "billed (estimate)")
+    work.add_row(
+        f"{status.warehouse.flush_lag.count:,}",
+        f"{status.warehouse.execution_s} s",
+        f"{status.warehouse.billed_s} s",
+    )
 
     letters = _table("Dead letters, last hour", "reason", "lines")
     for reason, count in status.dead_letters.items():
@@ -164,13 +265,14 @@ def render(status: Status) -> RenderableType:
             "n/a" if level.is_met is None else _coloured("pass" if level.is_met else "FAIL", level.is_met)
         )
         levels.add_row(level.name, level.limit, level.seen, verdict)
-    return Group(parts, flow, lag, letters, levels)
+    tables = [parts, flow, lag, *([streams] if status.connectors else []), work, letters, levels]
+    return Group(*tables)
 
 
 def _table(title: str, *columns: str) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
     for i, column in enumerate(columns):
-        is_number = column in ("pid", "memory", "records", "p50", "p95", "p99", "lines", "partition")
+        is_number = column in ("pid", "memory", "records", "p50", "p95", "p99", "lines", "partition", "lag")
         table.add_column(column, justify="right" if is_number and i else "left", header_style="dim")
     return table
 
@@ -208,13 +310,14 @@ def _watch(settings: Settings, *, as_json: bool) -> int:
     try:
         if as_json:
             while True:
-                sys.stdout.write(msgspec.json.encode(collect(settings)).decode() + "\n")
+                status = collect(settings, with_channels=False)
+                sys.stdout.write(msgspec.json.encode(status).decode() + "\n")
                 sys.stdout.flush()
                 time.sleep(2)
         with Live(console=Console(), auto_refresh=False) as live:
             while True:
                 try:
-                    live.update(render(collect(settings)), refresh=True)
+                    live.update(render(collect(settings, with_channels=False)), refresh=True)
                 except TapelineError as error:
                     live.update(f"[red]{error}[/]", refresh=True)
                 time.sleep(2)

@@ -8,12 +8,16 @@
 --
 -- A window's strings are folded here: AS_MAP keeps the last one of each bin, MAP_VALUES gives them back, and
 -- ordered by their first field, the bin's offset in the second, the first has the open and the last the close.
+-- TRANSFORM(ARRAY[x], L => ...)[1] gives x a name: the strings are split once for the vwap.
+-- A window without a bin, and whatever bears the reserved symbol of watermark records, makes no bar.
 -- ticks.agg.1s has one partition (KAFKA_AGG_PARTITIONS): by bar_id the bars of a symbol would scatter.
 
 SET 'auto.offset.reset' = 'earliest';
 SET 'processing.guarantee' = 'exactly_once_v2';
-SET 'commit.interval.ms' = '50';
-SET 'ksql.streams.producer.linger.ms' = '0';
+SET 'commit.interval.ms' = '20';
+SET 'ksql.streams.poll.ms' = '10';
+SET 'ksql.streams.num.stream.threads' = '1';
+SET 'ksql.streams.producer.linger.ms' = '20';
 
 -- The windows again, as a stream without a key: a windowed table cannot be keyed anew.
 CREATE STREAM BARS_1S_CLOSED (
@@ -28,6 +32,7 @@ CREATE STREAM BARS_1S_CLOSED (
 CREATE STREAM BARS_1S WITH (
     KAFKA_TOPIC = 'ticks.agg.1s',
     PARTITIONS = 1,
+    RETENTION_MS = 3600000,
     KEY_FORMAT = 'KAFKA',
     VALUE_FORMAT = 'AVRO',
     VALUE_SCHEMA_FULL_NAME = 'tapeline.Bar1s'
@@ -43,18 +48,21 @@ CREATE STREAM BARS_1S WITH (
     CAST(SPLIT(ARRAY_MAX(MAP_VALUES(AS_MAP(TRANSFORM(BINS, B => SUBSTRING(B, 1, 3)), BINS))), '|')[5] AS DOUBLE) AS `close`,
     REDUCE(MAP_VALUES(AS_MAP(TRANSFORM(BINS, B => SUBSTRING(B, 1, 3)), BINS)), CAST(0 AS DOUBLE), (S, B) => S + CAST(SPLIT(B, '|')[6] AS DOUBLE)) AS `volume`,
     REDUCE(MAP_VALUES(AS_MAP(TRANSFORM(BINS, B => SUBSTRING(B, 1, 3)), BINS)), CAST(0 AS DOUBLE), (S, B) => S + CAST(SPLIT(B, '|')[7] AS DOUBLE)) AS `notional`,
-    CASE WHEN REDUCE(MAP_VALUES(AS_MAP(TRANSFORM(BINS, B => SUBSTRING(B, 1, 3)), BINS)), CAST(0 AS DOUBLE), (S, B) => S + CAST(SPLIT(B, '|')[6] AS DOUBLE)) > 0
-        THEN REDUCE(MAP_VALUES(AS_MAP(TRANSFORM(BINS, B => SUBSTRING(B, 1, 3)), BINS)), CAST(0 AS DOUBLE), (S, B) => S + CAST(SPLIT(B, '|')[7] AS DOUBLE))
-            / REDUCE(MAP_VALUES(AS_MAP(TRANSFORM(BINS, B => SUBSTRING(B, 1, 3)), BINS)), CAST(0 AS DOUBLE), (S, B) => S + CAST(SPLIT(B, '|')[6] AS DOUBLE))
-        ELSE CAST(SPLIT(ARRAY_MAX(MAP_VALUES(AS_MAP(TRANSFORM(BINS, B => SUBSTRING(B, 1, 3)), BINS))), '|')[5] AS DOUBLE) END AS `vwap`,
+    TRANSFORM(
+        ARRAY[TRANSFORM(MAP_VALUES(AS_MAP(TRANSFORM(BINS, B => SUBSTRING(B, 1, 3)), BINS)), B => SPLIT(B, '|'))],
+        L => CASE WHEN REDUCE(L, CAST(0 AS DOUBLE), (S, F) => S + CAST(F[6] AS DOUBLE)) > 0
+            THEN REDUCE(L, CAST(0 AS DOUBLE), (S, F) => S + CAST(F[7] AS DOUBLE))
+                / REDUCE(L, CAST(0 AS DOUBLE), (S, F) => S + CAST(F[6] AS DOUBLE))
+            ELSE CAST(SPLIT(ARRAY_MAX(TRANSFORM(L, F => F[1] + '|' + F[5])), '|')[2] AS DOUBLE) END
+    )[1] AS `vwap`,
     REDUCE(MAP_VALUES(AS_MAP(TRANSFORM(BINS, B => SUBSTRING(B, 1, 3)), BINS)), CAST(0 AS BIGINT), (S, B) => S + CAST(SPLIT(B, '|')[8] AS BIGINT)) AS `trade_count`,
     CAST(ARRAY_LENGTH(MAP_VALUES(AS_MAP(TRANSFORM(BINS, B => SUBSTRING(B, 1, 3)), BINS))) AS BIGINT) AS `bin_count`,
     ARRAY_MAX(TRANSFORM(MAP_VALUES(AS_MAP(TRANSFORM(BINS, B => SUBSTRING(B, 1, 3)), BINS)), B => CAST(SPLIT(B, '|')[9] AS BIGINT))) AS `max_lateness_ms`,
-    ARRAY_MIN(TRANSFORM(FILTER(MAP_VALUES(AS_MAP(TRANSFORM(BINS, B => SUBSTRING(B, 1, 3)), BINS)), B => SPLIT(B, '|')[10] != ''), B => CAST(SPLIT(B, '|')[10] AS BIGINT))) AS `api_send_ts_ms`,
-    ARRAY_MIN(TRANSFORM(FILTER(MAP_VALUES(AS_MAP(TRANSFORM(BINS, B => SUBSTRING(B, 1, 3)), BINS)), B => SPLIT(B, '|')[11] != ''), B => CAST(SPLIT(B, '|')[11] AS BIGINT))) AS `source_event_ts_ms`,
+    ARRAY_MIN(TRANSFORM(MAP_VALUES(AS_MAP(TRANSFORM(BINS, B => SUBSTRING(B, 1, 3)), BINS)), B => CAST(NULLIF(SPLIT(B, '|')[10], '') AS BIGINT))) AS `api_send_ts_ms`,
+    ARRAY_MIN(TRANSFORM(MAP_VALUES(AS_MAP(TRANSFORM(BINS, B => SUBSTRING(B, 1, 3)), BINS)), B => CAST(NULLIF(SPLIT(B, '|')[11], '') AS BIGINT))) AS `source_event_ts_ms`,
     UNIX_TIMESTAMP() AS `ingest_ts_ms`,
     'ksqldb' AS `source`
 FROM BARS_1S_CLOSED
-WHERE ARRAY_LENGTH(BINS) > 0
+WHERE ARRAY_LENGTH(BINS) > 0 AND SYMBOL NOT LIKE '~wm%'
 PARTITION BY SYMBOL + '-' + CAST(START_TS_MS AS STRING)
 EMIT CHANGES;

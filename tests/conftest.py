@@ -5,12 +5,15 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from glue.deploy import steps
+from glue.deploy.report import Report
 from glue.io.topics import ensure_topics
 from glue.settings import Settings
 from glue.stack import Stack
@@ -27,15 +30,21 @@ RETENTION_DEADLINE_S = 60
 
 @dataclass(frozen=True)
 class RunningStack:
-    """The session's broker and registry, on free ports and in a temporary folder."""
+    """The session's broker, registry and Snowflake, on free ports and in a temporary folder."""
 
     stack: Stack
+    state_dir: Path
     numbers: Iterator[int]
+
+    def with_connect(self) -> Stack:
+        """Return another command's view of the stack, for which Kafka Connect is a part of it."""
+        settings = self.stack.settings().model_copy(update={"stack_connect": True, "stack_connect_port": 0})
+        return Stack(settings, self.state_dir)
 
     @property
     def settings_env(self) -> dict[str, str]:
         """Return what leads a child command to this stack, to be added to its environment."""
-        return self.stack.endpoints() | {"KAFKA_PROPERTIES": ""}
+        return {"CONNECT_URL": ""} | self.stack.endpoints() | {"KAFKA_PROPERTIES": "", "KSQLDB_URL": ""}
 
     def settings(self, **overrides: Any) -> Settings:
         """Return settings with topic and group names nobody else uses; the topics are there."""
@@ -85,24 +94,55 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
+def pytest_xdist_setupnodes() -> None:
+    """Download the jars, if they are missing, before the processes start that share the tests."""
+    fetch_jars()
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Download the jars, if they are missing, before the clock of the first test starts."""
     if session.config.option.collectonly or not any(i.get_closest_marker("stack") for i in session.items):
         return
     capture = session.config.pluginmanager.getplugin("capturemanager")
     with capture.global_and_fixture_disabled():
-        JarCache(Settings.load(), TextReporter()).fetch(part.name for part in PARTS)
+        fetch_jars()
+
+
+def fetch_jars() -> None:
+    """Download what of the jars is missing, with a progress bar in a terminal."""
+    JarCache(Settings.load(), TextReporter()).fetch(part.name for part in PARTS)
 
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
-    """Start broker and registry at the first test that asks for them; stop them with the session."""
+    """Start broker, registry and Snowflake for the first test that asks; stop them with the session."""
     settings = Settings.load(
-        stack_kafka_port=0, stack_registry_port=0, stack_broker_properties=QUICK_RETENTION
+        stack_kafka_port=0,
+        stack_registry_port=0,
+        stack_snowflake_port=0,
+        stack_connect=False,  # for the tests that need it there is the fixture `connect_worker`
+        stack_connect_port=0,
+        stack_broker_properties=QUICK_RETENTION,
     )
-    started = Stack(settings, tmp_path_factory.mktemp("session") / ".tapeline")
+    state_dir = tmp_path_factory.mktemp("session") / ".tapeline"
+    started = Stack(settings, state_dir)
     try:
         started.up()
-        yield RunningStack(started, count(1))
+        yield RunningStack(started, state_dir, count(1))
     finally:
         started.down(purge=True)
+
+
+@pytest.fixture(scope="session")
+def connect_worker(stack: RunningStack) -> RunningStack:
+    """Start Kafka Connect too, for the first test that asks; it stops with the stack."""
+    stack.with_connect().up()
+    return stack
+
+
+@pytest.fixture(scope="session")
+def warehouse(stack: RunningStack) -> Settings:
+    """Deploy the scripts of snowflake/ once; return settings that lead there."""
+    settings = Settings.load(**{name.lower(): value for name, value in stack.settings_env.items()})
+    steps.snowflake(steps.Order(settings, Report(on_stderr=True)))
+    return settings

@@ -24,6 +24,8 @@ ROOT = Path(__file__).parents[1]
 SHARED_DATA = ROOT.parent / "shared" / "data"
 WDC = SHARED_DATA / "WDC_tickbidask_20000.txt"
 BTCUSDT = SHARED_DATA / "BTCUSDT_trades_20210108.csv"
+ENV = {"PYTHONPATH": str(ROOT), "LOG_FORMAT": "json", "KSQLDB_URL": ""}
+"""Of every command. A ksqlDB server that the tests are given is for the contract suite only."""
 DEADLINE_S = 90.0
 
 
@@ -35,7 +37,7 @@ class Command:
         self._process = subprocess.Popen(
             [sys.executable, "-u", *args],
             cwd=cwd,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "LOG_FORMAT": "json", **(env or {})},
+            env={**os.environ, **ENV, **(env or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -104,13 +106,24 @@ def until(is_true: Callable[[], Any], what: str, deadline_s: float = DEADLINE_S)
 
 @contextmanager
 def running(*args: str, cwd: Path, env: dict[str, str] | None = None) -> Iterator[Command]:
-    """Run a command for as long as the block lasts."""
+    """Run a command for as long as the block lasts; what fails in the block tells what it printed."""
     command = Command(*args, cwd=cwd, env=env)
     try:
         yield command
+    except BaseException as error:
+        state = "running" if command.is_running else "ended"
+        error.add_note(f"--- {' '.join(args)}, {state}:\n{command.output[-4000:]}")
+        raise
     finally:
         if command.is_running:
             command.stop()
+
+
+def restart(stack: Any, name: str) -> None:
+    """Kill a part of a `RunningStack`, and start it again once it is dead."""
+    stack.stack.kill(name)
+    until(lambda: {p.name: p.state for p in stack.stack.status()}[name] == "died", f"{name} to die")
+    stack.stack.up()
 
 
 @contextmanager
@@ -134,6 +147,7 @@ def own_names(prefix: str) -> dict[str, str]:
         "kafka_topic_raw": f"{prefix}.ticks.raw",
         "kafka_topic_dlt": f"{prefix}.ticks.dlt",
         "kafka_topic_state": f"{prefix}.ticks.replay.state",
+        "kafka_topic_connect_dlt": f"{prefix}.ticks.connect.dlt",
         "agg_output_topic": f"{prefix}.ticks.agg.1s",
         "agg_group": f"{prefix}-aggregate",
     }

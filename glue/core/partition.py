@@ -1,6 +1,7 @@
 """Partition of a symbol: the Java client's murmur2 rule, on the symbol and not on the record key."""
 
 from functools import lru_cache
+from typing import Self
 
 import msgspec
 
@@ -53,6 +54,12 @@ class Shard(msgspec.Struct, frozen=True):
 
     index: int = 0
     count: int = 1
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the shard of `i/n`."""
+        index, _, count = text.partition("/")
+        return cls(int(index), int(count))
 
     def owns(self, partition: int) -> bool:
         """Tell whether this shard publishes to a partition."""

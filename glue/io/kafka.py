@@ -1,6 +1,7 @@
 """What every Kafka client of Tapeline shares: configuration, waiting for the broker, partition counts."""
 
 import logging
+import re
 import time
 from typing import Any
 
@@ -11,6 +12,7 @@ from confluent_kafka import (
     KafkaException,
     Message,
     Producer,
+    TopicCollection,
     TopicPartition,
 )
 from confluent_kafka.admin import AdminClient
@@ -35,6 +37,10 @@ MAY_PASS = {
     "COORDINATOR_LOAD_IN_PROGRESS",
     "NON_EMPTY_GROUP",  # perhaps only a killed member
 }
+
+
+class MissingTopic(TapelineError):
+    """A topic that must be there is not."""
 
 
 def client_config(settings: Settings, **more: Any) -> dict[str, Any]:
@@ -84,12 +90,67 @@ def partition_count(settings: Settings, topic: str) -> int:
         raise unreachable(settings) from None
     found = metadata.topics.get(topic)
     if found is None or found.error is not None:
-        raise TapelineError(f"topic {topic} does not exist; `python -m glue.stack up` creates the topics")
+        raise MissingTopic(_missing(topic))
     return len(found.partitions)
 
 
-def forget_group(settings: Settings, group: str) -> None:
+def _missing(topic: str) -> str:
+    return (
+        f"topic {topic} does not exist; `python -m glue.deploy topics` creates the topics, "
+        "`python -m glue.stack up` too"
+    )
+
+
+def topic_id(settings: Settings, topic: str) -> str:
+    """Return the id of a topic, hex: no other one has it, not even one of its name made after it is gone.
+
+    Raises:
+        TapelineError: no broker answers, or the topic does not exist.
+    """
+    admin = admin_client(settings)  # must live as long as its futures
+    try:
+        wanted = TopicCollection([topic])
+        found = admin.describe_topics(wanted, request_timeout=REQUEST_TIMEOUT_S)[topic]
+        uuid = found.result(REQUEST_TIMEOUT_S).topic_id
+    except KafkaException as exception:
+        if kafka_error(exception).name() == "UNKNOWN_TOPIC_OR_PART":
+            raise MissingTopic(_missing(topic)) from None
+        raise unreachable(settings) from None
+    halves = (uuid.get_most_significant_bits(), uuid.get_least_significant_bits())
+    return "".join(f"{half & 0xFFFFFFFFFFFFFFFF:016x}" for half in halves)
+
+
+def cluster_id(settings: Settings) -> str:
+    """Return the id by which the cluster of KAFKA_BROKERS is known.
+
+    Raises:
+        TransientError: no broker answers.
+    """
+    try:
+        return str(admin_client(settings).list_topics(timeout=REQUEST_TIMEOUT_S).cluster_id)
+    except KafkaException:
+        raise unreachable(settings) from None
+
+
+def shards_of(settings: Settings, group: str) -> list[str]:
+    """Return the group and those of its shards, `<group>-<i>of<n>`, as far as the broker knows them.
+
+    Raises:
+        TransientError: no broker answers.
+    """
+    admin = admin_client(settings)  # must live as long as its futures
+    try:
+        listed = admin.list_consumer_groups(request_timeout=REQUEST_TIMEOUT_S).result(REQUEST_TIMEOUT_S)
+    except KafkaException:
+        raise unreachable(settings) from None
+    name = re.compile(re.escape(group) + r"(-\d+of\d+)?")
+    return sorted(found.group_id for found in listed.valid if name.fullmatch(found.group_id))
+
+
+def forget_group(settings: Settings, group: str, command: str) -> None:
     """Delete a consumer group and its offsets, so that its next member starts from the beginning.
+
+    `command` is what its members run, for the message.
 
     Raises:
         TapelineError: the group has a running member.
@@ -106,7 +167,7 @@ def forget_group(settings: Settings, group: str) -> None:
             is_late = time.monotonic() > deadline
             if name == "NON_EMPTY_GROUP" and is_late:
                 raise TapelineError(
-                    f"group {group} is running; stop it first (python -m glue.aggregate)"
+                    f"group {group} is running; stop it first (python -m {command})"
                 ) from None
             if name not in MAY_PASS or is_late:
                 raise unreachable(settings) from None
@@ -144,7 +205,7 @@ def read_newest(settings: Settings, topic: str, since_ms: int, limit: int) -> li
     return _read(settings, starts)
 
 
-def publish(settings: Settings, topic: str, key: str, value: bytes) -> None:
+def publish(settings: Settings, topic: str, key: str, value: bytes | None) -> None:
     """Append one record to partition 0 of a topic, outside any transaction.
 
     Raises:
@@ -167,39 +228,64 @@ def end_offsets(
         TransientError: no broker answers within 10 s.
     """
     consumer = reader(settings, isolation_level=isolation_level)
-    deadline = time.monotonic() + REQUEST_TIMEOUT_S
     try:
-        while True:
-            try:
-                return [consumer.get_watermark_offsets(p, REQUEST_TIMEOUT_S)[1] for p in partitions]
-            except KafkaException:  # a busy broker may not have told yet who leads
-                if time.monotonic() > deadline:
-                    raise unreachable(settings) from None
-                time.sleep(0.1)
+        return [_offsets(settings, consumer, partition)[1] for partition in partitions]
     finally:
         consumer.close()
 
 
+def topic_ends(settings: Settings, topic: str) -> list[int]:
+    """Return the end offset of each partition of a topic: of all there is, also what is not committed."""
+    partitions = [TopicPartition(topic, p) for p in range(partition_count(settings, topic))]
+    return end_offsets(settings, partitions, isolation_level="read_uncommitted")
+
+
+def _offsets(settings: Settings, consumer: Consumer, partition: TopicPartition) -> tuple[int, int]:
+    """Return the first offset of a partition and the end, as far as the consumer may read."""
+    deadline = time.monotonic() + REQUEST_TIMEOUT_S
+    while True:
+        try:
+            return consumer.get_watermark_offsets(partition, REQUEST_TIMEOUT_S)
+        except KafkaException:  # a busy broker may not have told yet who leads
+            if time.monotonic() > deadline:
+                raise unreachable(settings) from None
+            time.sleep(0.1)
+
+
 def _read(settings: Settings, starts: list[TopicPartition], ends: list[int] | None = None) -> list[Message]:
+    """Read each partition from its start to `ends`, or to what is committed now.
+
+    The end that the client tells of is no end to wait for: while others write, it may not come for long.
+    """
     consumer = reader(settings)
-    least = {start.partition: end for start, end in zip(starts, ends or [], strict=bool(ends))}
     wait_s = OPEN_TRANSACTION_S if ends else REQUEST_TIMEOUT_S
+    open_ends: dict[int, int] = {}
+    messages: list[Message] = []
     try:
-        consumer.assign(starts)
-        messages: list[Message] = []
-        ended: set[int] = set()
-        while len(ended) < len(starts):
+        for i, start in enumerate(starts):
+            first, end = _offsets(settings, consumer, start)
+            # Asked for the beginning at once, the client waits half a second for its own first connection.
+            start.offset = max(start.offset, first)
+            end = ends[i] if ends else end
+            if start.offset < end:
+                open_ends[start.partition] = end
+        consumer.assign([start for start in starts if start.partition in open_ends])
+        while open_ends:
             message = consumer.poll(wait_s)
             if message is None:
                 raise unreachable(settings)
             error = message.error()
+            reached = int(message.offset() or 0)
             if error is None:
                 messages.append(message)
-            elif error.code() == KafkaError._PARTITION_EOF:
-                if int(message.offset() or 0) >= least.get(int(message.partition() or 0), 0):
-                    ended.add(int(message.partition() or 0))
-            elif not error.retriable():
-                raise TapelineError(f"cannot read topic {starts[0].topic}: {error.str()}")
+                reached += 1
+            elif error.code() != KafkaError._PARTITION_EOF:
+                if not error.retriable():
+                    raise TapelineError(f"cannot read topic {starts[0].topic}: {error.str()}")
+                continue
+            partition = int(message.partition() or 0)
+            if reached >= open_ends.get(partition, reached + 1):
+                del open_ends[partition]
         return messages
     finally:
         consumer.close()
@@ -220,3 +306,22 @@ def reader(
             fetch_wait_max_ms=50,  # the end of a partition is told when a fetch comes back empty
         )
     )
+
+
+def group_member(settings: Settings, group: str, *, max_poll_s: float, **more: Any) -> Consumer:
+    """Return a consumer that joins a group; it commits nothing by itself.
+
+    `max_poll_s` is the longest that its user may be away between two polls. It is also what a join that a
+    broker loses, as one that has just started may, takes until it is tried again.
+    """
+    config: dict[str, Any] = {
+        "group_id": group,
+        "enable_auto_commit": False,
+        "auto_offset_reset": "earliest",
+        "isolation_level": "read_committed",
+        "session_timeout_ms": int(SESSION_TIMEOUT_S * 1000),
+        "max_poll_interval_ms": int(max_poll_s * 1000),
+        "heartbeat_interval_ms": 1_000,
+        "fetch_wait_max_ms": 100,
+    }
+    return Consumer(client_config(settings, **(config | more)))

@@ -16,8 +16,7 @@ from glue.errors import TapelineError, TransientError
 from glue.io.bin_codec import BinReader
 from glue.io.kafka import (
     REQUEST_TIMEOUT_S,
-    SESSION_TIMEOUT_S,
-    client_config,
+    group_member,
     kafka_error,
     partition_count,
 )
@@ -28,6 +27,8 @@ from glue.settings import Settings
 
 MAX_RECORDS = 10_000
 CLOSE_TIMEOUT_S = 5.0
+MAX_POLL_S = 45.0
+"""A commit takes 25 s at most."""
 log = structlog.get_logger()
 
 
@@ -70,18 +71,8 @@ class KafkaBins:
         self._on_revoked = on_revoked
         self._is_stopping = is_stopping
         self._just_revoked: set[int] = set()
-        self._consumer = Consumer(
-            client_config(
-                settings,
-                group_id=settings.agg_group,
-                enable_auto_commit=False,
-                auto_offset_reset="earliest",
-                isolation_level="read_committed",
-                session_timeout_ms=int(SESSION_TIMEOUT_S * 1000),
-                heartbeat_interval_ms=1_000,
-                fetch_wait_max_ms=100,
-                error_cb=self._on_error,
-            )
+        self._consumer = group_member(
+            settings, settings.agg_group, max_poll_s=MAX_POLL_S, error_cb=self._on_error
         )
         self._consumer.subscribe([self._topic], on_assign=self._assign, on_revoke=self._revoke)
 
@@ -125,6 +116,7 @@ class KafkaBins:
 
     def close(self) -> None:
         """Leave the group."""
+        self._on_revoked = lambda partitions: None  # a close that hangs may come back beside a new reader
         within(self._consumer.close, CLOSE_TIMEOUT_S)
         self._registry.close()
 
@@ -174,14 +166,15 @@ class KafkaBins:
 class KafkaBars:
     """Bars to ticks.agg.1s, with the offsets they were made from, exactly once."""
 
-    def __init__(self, settings: Settings, instance: str) -> None:
+    def __init__(self, settings: Settings, instance: str, is_stopping: Callable[[], bool]) -> None:
         self._topic = settings.agg_output_topic
         self._instance = instance
         self._partitions = partition_count(settings, self._topic)
         with Registry(settings) as registry:
             schema_id = registry.register(f"{self._topic}-value", "bar_1s.avsc")
         self._writer = AvroWriter("bar_1s.avsc", schema_id)
-        self._producer = transactional_producer(settings, f"{settings.agg_group}-{self._topic}-{instance}")
+        transactional_id = f"{settings.agg_group}-{self._topic}-{instance}"
+        self._producer = transactional_producer(settings, transactional_id, is_stopping)
 
     def commit(self, bars: Sequence[Bar], bins: KafkaBins, reached: dict[int, Reached]) -> None:
         """Publish bars and commit what was reached in one transaction.

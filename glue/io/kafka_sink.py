@@ -1,6 +1,6 @@
 """Bins, watermark records, dead letters and a checkpoint, each batch in one Kafka transaction."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from uuid import uuid4
 
@@ -8,45 +8,15 @@ import msgspec
 
 from glue.core.binner import Output
 from glue.core.dead_letters import DeadLetter
-from glue.core.partition import Shard, partition_of, watermark_symbols
-from glue.core.resume import Base, Snapshot
-from glue.errors import TapelineError
+from glue.core.partition import partition_of, watermark_symbols
+from glue.core.resume import Base
 from glue.io.bin_codec import SCHEMA_FILE, BinWriter
 from glue.io.jsonl import append_lines
-from glue.io.kafka import partition_count, publish, read_to_end
+from glue.io.kafka import partition_count
 from glue.io.registry import AvroWriter, Registry
+from glue.io.state_topic import BaseRecord, Checkpoint, Claim, publish_state, read_state
 from glue.io.transactions import Record, Transactions
 from glue.settings import Settings
-
-
-class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, tag="checkpoint"):
-    """What a transaction says of the feed: topic ticks.replay.state, key = feed_id|shard. Times in ms."""
-
-    feed_id: str
-    shard: Shard
-    mode: str
-    snapshot: Snapshot
-    late_ms: int
-    bin_ms: int
-    partitions: int
-    is_ended: bool
-    updated_ms: int
-
-
-class BaseRecord(msgspec.Struct, frozen=True, kw_only=True, tag="base"):
-    """The base that later checkpoints of the feed need for a restart; key = feed_id|shard|base."""
-
-    feed_id: str
-    shard: Shard
-    base: Base
-
-
-class Claim(msgspec.Struct, frozen=True, kw_only=True, tag="claim"):
-    """Who writes a shard of the feed, told before an older worker is fenced; key = feed_id|shard|claim."""
-
-    feed_id: str
-    shard: Shard
-    worker: str
 
 
 class KafkaSink:
@@ -64,8 +34,7 @@ class KafkaSink:
             self._dead_letters = AvroWriter("dead_letter.avsc", letters_id)
         self._partitions = _Partitions(self.partitions)
         self._claim = Claim(feed_id=feed_id, shard=shard, worker=uuid4().hex)
-        claim_key = f"{feed_id}|{shard}|claim"
-        publish(settings, settings.kafka_topic_state, claim_key, msgspec.json.encode(self._claim))
+        publish_state(settings, f"{feed_id}|{shard}|claim", self._claim)
         self._transactions = Transactions(settings, transactional_id(settings, feed_id), is_stopping)
         self._dlt_file = append_lines(dlt_path)
 
@@ -107,11 +76,8 @@ class KafkaSink:
 
     def is_superseded(self) -> bool:
         """Tell whether another worker has begun to write this feed."""
-        newest = self._claim
-        for record in _read_state(self._settings):
-            if isinstance(record, Claim) and (record.feed_id, record.shard) == (newest.feed_id, newest.shard):
-                newest = record
-        return newest != self._claim
+        own = self._claim
+        return read_state(self._settings).claims.get((own.feed_id, own.shard), own) != own
 
     def finish(self) -> None:
         """Close after the last commit."""
@@ -142,35 +108,3 @@ def _record(key: str, value: bytes) -> Record:
 def transactional_id(settings: Settings, feed_id: str) -> str:
     """Return what only one worker at a time may have: the feed's and shard's, on these topics."""
     return f"tapeline-replay-{settings.kafka_topic_state}-{feed_id}{settings.shard.suffix}"
-
-
-def read_checkpoints(
-    settings: Settings, *, is_whole: bool = True
-) -> tuple[list[Checkpoint], dict[tuple[str, Shard], Base]]:
-    """Return the newest checkpoint and base of every feed and shard that ever wrote to these topics.
-
-    Bases are found by feed_id and shard. Without `is_whole` no transaction is waited for that is still open,
-    such as that of a killed worker before it is fenced: then older ones may be returned.
-    """
-    checkpoints: dict[tuple[str, Shard], Checkpoint] = {}
-    bases: dict[tuple[str, Shard], Base] = {}
-    for record in _read_state(settings, is_whole=is_whole):
-        if isinstance(record, Checkpoint):
-            checkpoints[record.feed_id, record.shard] = record
-        elif isinstance(record, BaseRecord):
-            bases[record.feed_id, record.shard] = record.base
-    return list(checkpoints.values()), bases
-
-
-def _read_state(settings: Settings, *, is_whole: bool = True) -> Iterator[Checkpoint | BaseRecord | Claim]:
-    for message in read_to_end(settings, settings.kafka_topic_state, is_whole=is_whole):
-        value = message.value()
-        if value is None:
-            continue
-        try:
-            yield msgspec.json.decode(value, type=Checkpoint | BaseRecord | Claim)
-        except msgspec.MsgspecError as error:
-            raise TapelineError(
-                f"{settings.kafka_topic_state} holds a record of another version ({error}); start with "
-                "--fresh, or set KAFKA_TOPIC_STATE and the other topics to new names"
-            ) from None

@@ -6,8 +6,10 @@ The wire format and the API are Confluent's; Apicurio answers them too.
 import io
 import json
 import struct
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import fastavro
 import msgspec
@@ -15,12 +17,38 @@ from confluent_kafka.schema_registry import Schema, SchemaRegistryClient, Schema
 from fastavro.types import AvroMessage
 
 from glue.errors import TapelineError, TransientError
-from glue.settings import Settings
+from glue.settings import Settings, shown
 
+BAR_SCHEMA_FILE = "bar_1s.avsc"
 SCHEMA_DIR = Path(__file__).parents[2] / "schemas"
 HEADER = struct.Struct(">bI")
 """Magic byte 0 and the schema id."""
 NOT_FOUND, CONFLICT = 404, 409
+
+
+BACKWARD = {"BACKWARD", "BACKWARD_TRANSITIVE", "FULL", "FULL_TRANSITIVE"}
+"""Rules by which new readers can read old records."""
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the registry knows of a schema: its id (None = not registered), and the subject's rule."""
+
+    schema_id: int | None
+    is_newest: bool
+    """Whether no version came after it."""
+    compatibility: str
+    """Empty where the subject has no rule of its own."""
+
+
+def subjects(settings: Settings) -> dict[str, str]:
+    """Return which schema of schemas/ belongs to which subject."""
+    return {
+        f"{settings.kafka_topic_raw}-value": "tick_bin.avsc",
+        f"{settings.agg_output_topic}-value": BAR_SCHEMA_FILE,
+        f"{settings.kafka_topic_dlt}-value": "dead_letter.avsc",
+    }
 
 
 class BadRecord(ValueError):
@@ -32,7 +60,10 @@ class Registry:
 
     def __init__(self, settings: Settings) -> None:
         self._url = settings.schema_registry_url
-        self._client = SchemaRegistryClient({"url": self._url, "timeout": 10, "max.retries": 2})
+        config: dict[str, Any] = {"url": self._url, "timeout": 10, "max.retries": 2}
+        if settings.rest_ca_file is not None:
+            config["ssl.ca.location"] = str(settings.rest_ca_file)
+        self._client = SchemaRegistryClient(config)
 
     def __enter__(self) -> Self:
         return self
@@ -61,10 +92,43 @@ class Registry:
                 f"the registry refused schemas/{schema_file} as {subject}: {error.error_message}"
             ) from None
         except Exception as error:  # the client raises whatever its HTTP library raises
-            raise TapelineError(
-                f"no schema registry answers at SCHEMA_REGISTRY_URL={self._url} ({type(error).__name__}); "
-                "start the embedded one with `python -m glue.stack up`, or set SCHEMA_REGISTRY_URL"
-            ) from None
+            raise self._unreachable(error) from None
+
+    def find(self, subject: str, schema_file: str) -> Found:
+        """Return what the registry knows of a schema of schemas/ under a subject; changes nothing.
+
+        Raises:
+            TapelineError: the registry does not answer, or refuses.
+        """
+        text = (SCHEMA_DIR / schema_file).read_text()
+        try:
+            rule = self._unless_missing(lambda: self._client.get_compatibility(subject))
+            versions = self._unless_missing(lambda: self._client.get_versions(subject)) or []
+            known = self._unless_missing(lambda: self._client.lookup_schema(subject, Schema(text, "AVRO")))
+        except SchemaRegistryError as error:
+            raise TapelineError(f"the registry refuses to tell of {subject}: {error.error_message}") from None
+        except Exception as error:
+            raise self._unreachable(error) from None
+        return Found(
+            schema_id=known.schema_id if known is not None and versions else None,
+            is_newest=known is not None and known.version == max(versions, default=None),
+            compatibility=rule or "",
+        )
+
+    @staticmethod
+    def _unless_missing(call: Callable[[], T]) -> T | None:
+        try:
+            return call()
+        except SchemaRegistryError as error:
+            if error.http_status_code == NOT_FOUND:
+                return None
+            raise
+
+    def _unreachable(self, error: Exception) -> TapelineError:
+        return TransientError(
+            f"no schema registry answers at SCHEMA_REGISTRY_URL={shown(self._url)} ({type(error).__name__}); "
+            "start the embedded one with `python -m glue.stack up`, or set SCHEMA_REGISTRY_URL"
+        )
 
     def _require_backward(self, subject: str) -> None:
         """Make the registry refuse what is not, unless somebody chose another rule for the subject."""
@@ -93,7 +157,7 @@ class Registry:
                 raise BadRecord(f"schema id {schema_id} is not in the registry") from None
             raise TransientError(f"registry: {error.error_message}") from None
         except Exception as error:
-            raise TransientError(f"registry at {self._url}: {error}") from None
+            raise TransientError(f"registry at {shown(self._url)}: {type(error).__name__}") from None
         return fastavro.parse_schema(json.loads(text or ""))
 
 

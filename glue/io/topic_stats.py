@@ -25,6 +25,7 @@ HISTORICAL_MS = 86_400_000
 class Lag(msgspec.Struct, frozen=True):
     """Records of one partition that a group has not committed yet; None: it never committed."""
 
+    group: str
     topic: str
     partition: int
     lag: int | None
@@ -44,8 +45,13 @@ class Latency(msgspec.Struct, frozen=True):
 
 
 def consumer_lag(settings: Settings, group: str, topic: str) -> list[Lag]:
-    """Return the lag of a group on every partition of a topic; transaction markers count as records."""
+    """Return the lag of a group on every partition of a topic; transaction markers count as records.
+
+    Without a group nothing was ever read.
+    """
     wanted = [TopicPartition(topic, p) for p in range(partition_count(settings, topic))]
+    if not group:
+        return [Lag(group, topic, p.partition, None) for p in wanted]
     request = ConsumerGroupTopicPartitions(group, wanted)
     admin = admin_client(settings)  # must live as long as its futures
     answer = admin.list_consumer_group_offsets([request], request_timeout=REQUEST_TIMEOUT_S)[group]
@@ -55,7 +61,7 @@ def consumer_lag(settings: Settings, group: str, topic: str) -> list[Lag]:
         committed = {}
     ends = end_offsets(settings, wanted)
     return [
-        Lag(topic, p.partition, max(0, end - at) if at >= 0 else None)
+        Lag(group, topic, p.partition, max(0, end - at) if at >= 0 else None)
         for p, end in zip(wanted, ends, strict=True)
         for at in [committed.get(p.partition, -1)]
     ]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import cast
 
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import OFFSET_END, KafkaException, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # documented, but not marked as exported
     AdminClient,
     ConfigResource,
@@ -24,6 +24,8 @@ SERVES_TIMEOUT_S = 3.0
 """How long one look at new leaders may take before the next is tried."""
 POLL_S = 0.05
 
+WINDOW_RETENTION_MS = 3_600_000
+"""RETENTION of the windows in ksql/02_bars_1s_windowed.sql: ksqlDB refuses a topic that keeps less."""
 MINUTE_MS = 60_000
 DAY_MS = 86_400_000
 
@@ -35,6 +37,9 @@ class Topic:
     name: str
     partitions: int
     config: dict[str, str]
+    is_counted: bool = False
+    """Whether a reader counts on its offsets for good: the Snowflake connector passes over those that it has
+    written, so a topic that began at 0 again would not reach the warehouse."""
 
     def differences(self, partitions: int, config: dict[str, str]) -> list[str]:
         """Say what of a topic on the broker is not as it should be; settings not named here are free."""
@@ -51,22 +56,35 @@ class Topic:
 def topics(settings: Settings) -> tuple[Topic, ...]:
     """Return the topics that the settings ask for.
 
-    LogAppendTime goes on ticks.raw and ticks.agg.1s only, as topic settings: retention and latency count from
-    the append, so that a replay of old ticks keeps its data.
+    LogAppendTime goes on the topics of bins and bars only, as topic settings: retention and latency count
+    from the append, so that a replay of old ticks keeps its data.
     """
+    windows_ms = max(settings.kafka_retention_ms, WINDOW_RETENTION_MS)
+    by_ksqldb = (
+        log_topic(settings.ksqldb_topic_bins, settings.kafka_partitions, settings.kafka_retention_ms),
+        log_topic(settings.ksqldb_topic_windowed, settings.kafka_partitions, windows_ms),
+    )
     return (
-        Topic(
-            settings.kafka_topic_raw,
-            settings.kafka_partitions,
-            {"cleanup.policy": "delete", **_append_time(settings.kafka_retention_ms)},
-        ),
+        log_topic(settings.kafka_topic_raw, settings.kafka_partitions, settings.kafka_retention_ms),
+        *(by_ksqldb if settings.ksqldb_url else ()),
         Topic(
             settings.agg_output_topic,
             settings.kafka_agg_partitions,
             {"cleanup.policy": "compact,delete", **_append_time(settings.kafka_retention_ms)},
+            is_counted=True,
         ),
         Topic(
             settings.kafka_topic_dlt,
+            1,
+            {
+                "cleanup.policy": "delete",
+                "retention.ms": str(settings.kafka_dlt_retention_ms),
+                "segment.ms": str(min(DAY_MS, _segment_ms(settings.kafka_dlt_retention_ms))),
+            },
+            is_counted=True,
+        ),
+        Topic(
+            settings.kafka_topic_connect_dlt,
             1,
             {
                 "cleanup.policy": "delete",
@@ -91,19 +109,30 @@ def topics(settings: Settings) -> tuple[Topic, ...]:
     )
 
 
-def ensure_topics(settings: Settings) -> list[tuple[str, str]]:
+def log_topic(name: str, partitions: int, retention_ms: int) -> Topic:
+    """Return a topic that keeps its records for so long after they were appended."""
+    return Topic(name, partitions, {"cleanup.policy": "delete", **_append_time(retention_ms)})
+
+
+def ensure_topics(
+    settings: Settings, more: Iterable[Topic] = (), *, is_dry_run: bool = False
+) -> list[tuple[str, str]]:
     """Create the topics that are missing; safe to run again, also from several processes at once.
+
+    `more` are wanted beside those of the settings.
 
     Returns:
         (topic, "created" | "exists" | what differs from the settings) for each topic; what differs is left.
+        In a dry run nothing is created.
 
     Raises:
         TapelineError: no broker answers within 10 s, or it refuses a topic.
     """
     client = admin_client(settings)
-    wanted = topics(settings)
+    wanted = (*topics(settings), *more)
     present = _present(client, settings)
-    created = _create(client, settings, [topic for topic in wanted if topic.name not in present])
+    missing = [topic for topic in wanted if topic.name not in present]
+    created = {topic.name for topic in missing} if is_dry_run else _create(client, settings, missing)
     kept = [topic for topic in wanted if topic.name not in created]
     if any(topic.name not in present for topic in kept):  # another process was faster
         present = _present(client, settings)
@@ -118,22 +147,38 @@ def ensure_topics(settings: Settings) -> list[tuple[str, str]]:
 def recreate_topics(settings: Settings, names: Collection[str] | None = None) -> list[tuple[str, str]]:
     """Delete the topics (all of Tapeline's, or those in `names`), wait until they are gone, create them.
 
+    One whose offsets are counted on is emptied instead, where it is as it should be.
+
+    Returns:
+        (topic, "created" | "emptied") for each topic.
+
     Raises:
         TapelineError: no broker answers within 10 s, it refuses, or a topic does not go away within 30 s.
     """
     client = admin_client(settings)
     wanted = [topic for topic in topics(settings) if names is None or topic.name in names]
     present = _present(client, settings)
-    doomed = {topic.name for topic in wanted} & present.keys()
+    there = [topic for topic in wanted if topic.name in present]
+    counted = [topic for topic in there if topic.is_counted]
+    configs = _configs(client, settings, counted)
+    emptied = [
+        topic.name
+        for topic in counted
+        if not topic.differences(len(present[topic.name].partitions), configs[topic.name])
+    ]
+    _empty(
+        client, settings, [TopicPartition(n, p, OFFSET_END) for n in emptied for p in present[n].partitions]
+    )
+    doomed = {topic.name for topic in there} - set(emptied)
     if doomed:
         _delete(client, settings, sorted(doomed))
-    missing = wanted
+    missing = [topic for topic in wanted if topic.name not in emptied]
     deadline = time.monotonic() + SETTLE_TIMEOUT_S
     while True:
         created = _create(client, settings, missing)
         missing = [topic for topic in missing if topic.name not in created]
         if not missing:
-            return [(topic.name, "created") for topic in wanted]
+            return [(topic.name, "emptied" if topic.name in emptied else "created") for topic in wanted]
         if time.monotonic() > deadline:
             raise TapelineError(f"topic {missing[0].name} comes back while it is being recreated")
         time.sleep(POLL_S)  # for a moment after a deletion a broker may still say that the topic exists
@@ -163,6 +208,17 @@ def _present(client: AdminClient, settings: Settings) -> dict[str, TopicMetadata
         return client.list_topics(timeout=REQUEST_TIMEOUT_S).topics
     except KafkaException:
         raise unreachable(settings) from None
+
+
+def _empty(client: AdminClient, settings: Settings, ends: list[TopicPartition]) -> None:
+    """Delete the records of partitions; their offsets go on."""
+    if not ends:
+        return
+    for partition, future in client.delete_records(ends, request_timeout=REQUEST_TIMEOUT_S).items():
+        try:
+            future.result()
+        except KafkaException as exception:
+            raise _refused("empty", partition.topic, exception, settings) from None
 
 
 def _delete(client: AdminClient, settings: Settings, names: list[str]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from glue.errors import TapelineError
+from glue.errors import TapelineError, TransientError
 from glue.io.kafka import MOST_MESSAGE_BYTES, REQUEST_TIMEOUT_S, client_config, kafka_error, unreachable
 from glue.settings import Settings
 
@@ -59,7 +59,8 @@ class Transactions:
         self._is_open = False
         self._turn = 0
         self._producers = [
-            transactional_producer(settings, f"{transactional_id}-{turn}") for turn in range(TURNS)
+            transactional_producer(settings, f"{transactional_id}-{turn}", is_stopping)
+            for turn in range(TURNS)
         ]
 
     @property
@@ -152,11 +153,17 @@ class Transactions:
             raise TapelineError(f"the broker refused a transaction for good: {error.str()}")
 
 
-def transactional_producer(settings: Settings, transactional_id: str) -> Producer:
+def transactional_producer(
+    settings: Settings, transactional_id: str, is_stopping: Callable[[], bool] = lambda: False
+) -> Producer:
     """Return a producer that has taken over the id: what an older one with it left open is aborted.
 
+    A broker that has just started may take its time for that.
+
     Raises:
-        TapelineError: no broker answers, or it refuses.
+        TransientError: no broker answers, or it is not ready after KAFKA_GIVE_UP_MS, or the process is to
+            stop meanwhile.
+        TapelineError: the broker refuses.
     """
     producer = Producer(
         client_config(
@@ -168,14 +175,22 @@ def transactional_producer(settings: Settings, transactional_id: str) -> Produce
             compression_type="lz4",
         )
     )
-    try:
-        producer.init_transactions(REQUEST_TIMEOUT_S * 3)
-    except KafkaException as exception:
-        error = kafka_error(exception)
-        if error.name() in NO_ANSWER:
-            raise unreachable(settings) from None
-        raise TapelineError(f"cannot start transactions: {error.str()}") from None
-    return producer
+    began = time.monotonic()
+    while True:
+        try:
+            producer.init_transactions(TRY_TIMEOUT_S)
+        except KafkaException as exception:
+            error, waited_s = kafka_error(exception), time.monotonic() - began
+            if error.name() in NO_ANSWER and waited_s > REQUEST_TIMEOUT_S * 3:
+                raise unreachable(settings) from None
+            if error.fatal() or not error.retriable():
+                raise TapelineError(f"cannot start transactions: {error.str()}") from None
+            if is_stopping() or waited_s * 1000 > settings.kafka_give_up_ms:
+                raise TransientError(f"cannot start transactions: {error.str()}") from None
+            log.warning("waiting to start transactions", error=error.str(), waited_s=round(waited_s))
+            time.sleep(RETRY_S)
+        else:
+            return producer
 
 
 def produce(producer: Producer, topic: str, partition: int, records: list[Record]) -> None:

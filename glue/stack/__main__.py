@@ -1,4 +1,4 @@
-"""Run the embedded broker and registry: `python -m glue.stack up|down|status|logs`."""
+"""Run the embedded Kafka, registry, Snowflake and Connect: `python -m glue.stack up|down|status|logs`."""
 
 import argparse
 import signal
@@ -13,8 +13,10 @@ from rich.console import Console
 from rich.table import Table
 
 from glue.cli import run
-from glue.errors import TapelineError
-from glue.settings import Settings
+from glue.deploy import steps
+from glue.deploy.report import Report
+from glue.errors import TapelineError, TransientError
+from glue.settings import Settings, shown
 from glue.stack import PartStatus, Stack
 from glue.stack.reporter import TextReporter
 from glue.stack.stack import PARTS
@@ -44,14 +46,15 @@ def main(argv: list[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m glue.stack",
-        description="A real Kafka broker and a schema registry on this machine, reachable from it only. "
+        description="A real Kafka broker, a schema registry, a Snowflake, and Kafka Connect with the "
+        "Snowflake connector, for this machine only. "
         "Logs, data and the chosen ports are kept in .tapeline/ of the current folder, where every Tapeline "
         "command finds them; downloaded files are kept in ~/.cache/tapeline (TAPELINE_CACHE_DIR).",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("up", help="start what does not run, wait until it is ready, create missing topics")
-    down = commands.add_parser("down", help="stop everything; topics and schemas are kept")
-    down.add_argument("--purge", action="store_true", help="also delete topics, schemas and logs")
+    down = commands.add_parser("down", help="stop everything; topics, schemas and tables are kept")
+    down.add_argument("--purge", action="store_true", help="also delete topics, schemas, tables and logs")
     status = commands.add_parser("status", help="parts, ports and memory; exit code 1 unless all run")
     status.add_argument("--json", action="store_true", help="as one JSON document")
     logs = commands.add_parser("logs", help="the end of a part's log")
@@ -70,10 +73,33 @@ def _up(stack: Stack) -> int:
     for name, endpoint in stack.endpoints().items():
         if (value := getattr(used, name.lower())) != endpoint:
             sys.stdout.write(
-                f"note: {name} is {value} in your environment or .env, so commands run here use that one; "
-                f"the embedded one is {endpoint}\n"
+                f"note: {name} is {shown(value)} in your environment or .env, so commands run here use that "
+                f"one; the embedded one is {shown(endpoint)}\n"
             )
+    settings = stack.settings()
+    if settings.ksqldb_url:
+        return 1 if deploy_ksql(settings).has_drift else 0
     return 0
+
+
+def deploy_ksql(settings: Settings) -> Report:
+    """Give the ksqlDB of KSQLDB_URL, which is to be attached to this stack, its streams and queries.
+
+    Raises:
+        TapelineError: it does not answer, or refuses; with what a server for the stack needs.
+    """
+    report = Report()
+    order = steps.Order(settings, report)
+    try:
+        steps.schemas(order)
+        steps.ksql(order)
+    except TransientError as error:
+        raise TransientError(
+            f"{error}\nThe stack is up, but ksqlDB makes no bars yet. A server for it needs "
+            f"bootstrap.servers={settings.kafka_brokers} and "
+            f"ksql.schema.registry.url={settings.schema_registry_url}; then `python -m glue.stack up` again"
+        ) from None
+    return report
 
 
 def _down(stack: Stack, purge: bool) -> int:

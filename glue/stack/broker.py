@@ -10,27 +10,14 @@ from confluent_kafka import KafkaException
 
 from glue.errors import SettingsError, TapelineError
 from glue.io.kafka import admin_client
-from glue.stack.java import class_path, java
-from glue.stack.part import LOOPBACK, Launch, Part, embedded
+from glue.stack.java import class_path, java, log_to_stdout, write_properties
+from glue.stack.part import LOOPBACK, Launch, Part, Place, embedded
 from glue.stack.processes import environment
 
 HEAP_MB = 512
 FORMAT_HEAP_MB = 128
 FORMAT_TIMEOUT_S = 60
 PROBE_TIMEOUT_S = 2.0
-
-LOG4J = """\
-status=warn
-appender.out.type=Console
-appender.out.name=out
-appender.out.layout.type=PatternLayout
-appender.out.layout.pattern=%d{ISO8601} %p %m (%c{1})%n
-rootLogger.level=info
-rootLogger.appenderRef.out.ref=out
-# Hundreds of lines at each start that only repeat server.properties.
-logger.config.name=org.apache.kafka.common.config.AbstractConfig
-logger.config.level=warn
-"""
 
 
 class Kafka(Part):
@@ -47,12 +34,11 @@ class Kafka(Part):
         port = self.settings.stack_kafka_port
         return {"broker": port, "controller": min(port + 1, 65535) if port else 0}
 
-    def launch(self, home: Path, temp: Path, ports: dict[str, int], files: list[Path]) -> Launch:
+    def launch(self, place: Place) -> Launch:
         """Write the configuration, format the data folder once, and return the broker's command."""
-        (home / "log4j2.properties").write_text(LOG4J)
-        properties = self.properties(ports)
-        (home / "server.properties").write_text("".join(f"{k}={v}\n" for k, v in properties.items()))
-        run = ["-Dlog4j2.configurationFile=log4j2.properties", "-cp", class_path(files)]
+        home, temp = place.home, place.temp
+        write_properties(home / "server.properties", self.properties(place.ports))
+        run = [*log_to_stdout(home), "-cp", class_path(place.files)]
         if not (home / "data" / "meta.properties").exists():
             _format(home, java(*run, heap_mb=FORMAT_HEAP_MB, temp=temp))
         return Launch(java(*run, "kafka.Kafka", "server.properties", heap_mb=HEAP_MB, temp=temp))

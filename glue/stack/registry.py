@@ -1,13 +1,9 @@
 """The embedded schema registry: Apicurio Registry behind its Confluent-compatible API."""
 
-import http.client
-from pathlib import Path
-
 from glue.stack.java import java
-from glue.stack.part import LOOPBACK, Launch, Part
+from glue.stack.part import LOOPBACK, Launch, Part, Place, answers
 
 HEAP_MB = 256
-PROBE_TIMEOUT_S = 2.0
 API = "/apis/ccompat/v7"
 
 
@@ -15,22 +11,22 @@ class Registry(Part):
     """Apicurio Registry with its schemas in an H2 file, so that ids survive a restart."""
 
     name = "registry"
-    roots = ("io.apicurio:apicurio-registry-app:3.3.3:all:tar.gz",)
+    files = ("io.apicurio:apicurio-registry-app:3.3.3:all:tar.gz",)
 
     def wanted_ports(self) -> dict[str, int]:
         """Return the port of the API and that of Quarkus' management interface."""
         port = self.settings.stack_registry_port
         return {"http": port, "management": 9000 if port else 0}
 
-    def launch(self, home: Path, temp: Path, ports: dict[str, int], files: list[Path]) -> Launch:
-        """Return the command; the database file appears in `home`."""
+    def launch(self, place: Place) -> Launch:
+        """Return the command; the database file appears in the part's folder."""
         return Launch(
-            java("-jar", str(files[0] / "quarkus-run.jar"), heap_mb=HEAP_MB, temp=temp),
+            java("-jar", str(place.files[0] / "quarkus-run.jar"), heap_mb=HEAP_MB, temp=place.temp),
             {
                 "QUARKUS_HTTP_HOST": LOOPBACK,
-                "QUARKUS_HTTP_PORT": str(ports["http"]),
+                "QUARKUS_HTTP_PORT": str(place.ports["http"]),
                 "QUARKUS_MANAGEMENT_HOST": LOOPBACK,
-                "QUARKUS_MANAGEMENT_PORT": str(ports["management"]),
+                "QUARKUS_MANAGEMENT_PORT": str(place.ports["management"]),
                 "QUARKUS_HTTP_ACCESS_LOG_ENABLED": "false",
                 "QUARKUS_LOG_CONSOLE_FORMAT": "%d{yyyy-MM-dd'T'HH:mm:ss,SSS} %p %m (%c{1})%n",
                 "APICURIO_STORAGE_KIND": "sql",
@@ -45,15 +41,7 @@ class Registry(Part):
 
     def is_ready(self, ports: dict[str, int]) -> bool:
         """List the subjects, which needs the database too."""
-        connection = http.client.HTTPConnection(LOOPBACK, ports["http"], timeout=PROBE_TIMEOUT_S)
-        try:
-            connection.request("GET", f"{API}/subjects")
-            with connection.getresponse() as answer:  # else it keeps the socket open
-                return answer.status == http.HTTPStatus.OK
-        except (OSError, http.client.HTTPException):
-            return False
-        finally:
-            connection.close()
+        return answers(ports["http"], f"{API}/subjects")
 
     def endpoints(self, ports: dict[str, int]) -> dict[str, str]:
         """Return SCHEMA_REGISTRY_URL."""

@@ -11,15 +11,17 @@ from glue.io.topics import ensure_topics
 from glue.settings import STATE_DIR, Settings
 from glue.stack import ports, processes
 from glue.stack.broker import Kafka
+from glue.stack.connect import Connect
 from glue.stack.health import TAIL_LINES, PartDied, PartStatus, is_ready, part_status
 from glue.stack.jars import JarCache
-from glue.stack.part import Part, embedded
+from glue.stack.part import Part, Place, embedded
 from glue.stack.registry import Registry
 from glue.stack.reporter import Reporter
+from glue.stack.snowflake import Snowflake
 from glue.stack.state import Record, Running, StateDir
 
-PARTS: tuple[type[Part], ...] = (Registry, Kafka)
-"""In starting order, the slowest first; they are stopped the other way round."""
+PARTS: tuple[type[Part], ...] = (Registry, Kafka, Snowflake, Connect)
+"""In starting order: a part comes after those it talks to. They are stopped the other way round."""
 
 POLL_S = 0.1
 STILL_WAITING_S = 5.0
@@ -87,7 +89,7 @@ class Stack:
     def status(self) -> list[PartStatus]:
         """Return how each part is at this moment."""
         record = self._state.load()
-        return [part_status(part, record.parts.get(part.name), self._state) for part in self._parts.values()]
+        return [part_status(part, record.parts.get(part.name), self._state) for part in self._in_use(record)]
 
     def kill(self, name: str, signum: int = signal.SIGKILL) -> None:
         """Send a part a signal, as a crash would; the record keeps it, so `status` tells that it died."""
@@ -126,9 +128,13 @@ class Stack:
         """Return the last lines of a part's log."""
         return self._state.log_tail(name, lines)
 
+    def _in_use(self, record: Record) -> list[Part]:
+        """Return the parts that the settings ask for, and those that run all the same."""
+        return [p for p in self._parts.values() if p.is_wanted or p.name in record.parts]
+
     def _not_running(self, record: Record) -> list[Part]:
         missing = []
-        for part in self._parts.values():
+        for part in self._in_use(record):
             running = record.parts.get(part.name)
             if running and processes.is_alive(running.process):
                 continue
@@ -143,7 +149,15 @@ class Stack:
             processes.stop([left.process], STOP_TIMEOUT_S)  # what a dead part itself had started
         chosen = record.ports[part.name] = self._choose_ports(part, record)
         home = self._state.home(part.name)
-        launch = part.launch(home, self._state.temp(part.name), chosen, files)
+        place = Place(
+            home=home,
+            temp=self._state.temp(part.name),
+            ports=chosen,
+            files=files,
+            endpoints=self._endpoints(record),
+            keys=self._state.keys,
+        )
+        launch = part.launch(place)
         process = processes.start(
             launch.command, env=launch.env, home=home, log=self._state.start_log(part.name)
         )
@@ -168,7 +182,7 @@ class Stack:
         began = time.monotonic()
         deadline = began + self._settings.stack_start_timeout_ms / 1000
         next_line = began + STILL_WAITING_S
-        pending = list(self._parts.values())
+        pending = self._in_use(record)
         attempts = dict.fromkeys(self._parts, 1)
         while pending:
             for part in list(pending):

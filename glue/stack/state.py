@@ -50,6 +50,13 @@ class StateDir:
         shutil.rmtree(self._temp / part, ignore_errors=True)
         return _made(self._temp / part)
 
+    @property
+    def keys(self) -> Path:
+        """The folder of the keys by which the parts know each other; nobody else may read it."""
+        folder = _made(self.path / "keys")
+        folder.chmod(0o700)
+        return folder
+
     def log(self, part: str) -> Path:
         """Return the log file of a part."""
         return self._logs / f"{part}.log"
@@ -101,7 +108,7 @@ class StateDir:
 
     def purge(self, parts: list[str]) -> None:
         """Delete data, logs and record; the folder too, unless somebody else keeps files in it."""
-        for folder in (*(self.path / part for part in parts), self._logs, self._temp):
+        for folder in (*(self.path / name for name in (*parts, "keys")), self._logs, self._temp):
             shutil.rmtree(folder, ignore_errors=True)
         self._record_file.unlink(missing_ok=True)
         if self.path.exists() and not any(self.path.iterdir()):

@@ -1,4 +1,4 @@
-"""Start the parts in order, show the bars, stop what was started: `make demo`.
+"""Start the parts in order, show the bars, then the newest minutes, stop what was started: `make demo`.
 
 `make` hands over TICKS, FORMAT, SPEED and DEMO_SECONDS as environment variables.
 """
@@ -14,14 +14,16 @@ from rich.console import Console
 from rich.live import Live
 
 from glue.cli import StopSignal, run
+from glue.deploy.report import Report
+from glue.deploy.steps import start_over
 from glue.errors import SettingsError, TapelineError
-from glue.io.kafka import forget_group
-from glue.io.topics import recreate_topics
 from glue.settings import STATE_DIR
 from glue.stack import Stack
 from glue.stack.reporter import TextReporter
+from scripts.demo import dashboard
 from scripts.demo.board import Board
 from scripts.demo.child import Child
+from scripts.demo.minutes import newest_minutes
 
 LOG_DIR = STATE_DIR / "logs"
 DRAIN_DEADLINE_S = 60.0
@@ -29,7 +31,7 @@ PLAIN_EVERY_S = 5.0
 
 
 class Demo:
-    """One demo: starts the parts in order, shows the bars, stops what it started in the reverse order."""
+    """One demo: starts the parts in order, shows bars and minutes, stops what it started in reverse order."""
 
     def __init__(self, options: argparse.Namespace, stop: StopSignal) -> None:
         self._options = options
@@ -43,32 +45,44 @@ class Demo:
         Raises:
             TapelineError: a part does not start, or dies.
         """
+        has_dashboard = dashboard.is_built(self._say)
         with ExitStack() as cleanup:
             stack = Stack(reporter=TextReporter())
             was_up = any(part.state == "running" for part in stack.status())
-            self._say("starting Kafka and the schema registry")
+            self._say("starting Kafka, the schema registry, Kafka Connect and the local Snowflake")
             stack.up()
             if not was_up:
                 cleanup.callback(self._stop_stack, stack)
             settings = stack.settings()
-            self._say("emptying the topics")
-            forget_group(settings, settings.agg_group)
-            recreate_topics(settings)
+            start_over(settings, Report())
             env = (
                 os.environ
                 | stack.endpoints()
                 | {"KAFKA_PROPERTIES": "", "LOG_FORMAT": "json", "LOG_DIR": str(LOG_DIR)}
+                | {"SNOWFLAKE_FLUSH_MINUTES": "1"}
             )
             (LOG_DIR / "replay_dlt.jsonl").unlink(missing_ok=True)
             cleanup.callback(self._stop_children)
+            self._say("setting up the warehouse and the connectors")
+            self._start("deploy", "all", env=env).wait()
             feed = self._start("mock_api", *self._feed_options(), env=env)
             url = feed.wait_for("serving ").split()[-1]
             worker = self._start("replay", "--url", url, env=env)
-            self._start("aggregate", env=env)
+            if not settings.ksqldb_url:
+                self._start("aggregate", env=env)
+            loaders = [self._start(name, env=env) for name in ("rollup", "stage_raw")]
+            if has_dashboard:
+                self._say(f"dashboard {dashboard.start(settings, self._start, env)}")
             self._say(f"feed {url}; logs in {LOG_DIR}; Ctrl-C stops everything")
             board = Board(settings)
             cleanup.callback(board.close)
             self._show(board, worker)
+            self._say("writing what is left to the warehouse")
+            for child in (feed, worker, *loaders):
+                child.stop()
+            for name, *args in (("rollup", "--once", "--final"), ("stage_raw", "--once")):
+                self._start(name, *args, env=env, is_last=True).wait()
+            self._console.print(newest_minutes(settings))
 
     def _feed_options(self) -> list[str]:
         options = ["--port", "0"]
@@ -79,8 +93,8 @@ class Demo:
             options += ["--synthetic"]
         return options + (["--speed", self._options.speed] if self._options.speed else [])
 
-    def _start(self, name: str, *args: str, env: dict[str, str]) -> Child:
-        child = Child(name, *args, log_dir=LOG_DIR, env=env)
+    def _start(self, name: str, *args: str, env: dict[str, str], is_last: bool = False) -> Child:
+        child = Child(name, *args, log_dir=LOG_DIR, env=env, is_last=is_last)
         self._children.append(child)
         return child
 
@@ -115,12 +129,12 @@ class Demo:
                 self._console.print(board.render())
 
     def _stop_children(self) -> None:
-        self._say("stopping feed, worker and engine")
+        self._say("stopping feed, worker, engine, loaders and dashboard")
         for child in self._children:
             child.stop()
 
     def _stop_stack(self, stack: Stack) -> None:
-        self._say("stopping Kafka and the schema registry")
+        self._say("stopping Kafka, the schema registry, Kafka Connect and the local Snowflake")
         stack.down()
 
     def _say(self, text: str) -> None:

@@ -58,7 +58,7 @@ class Board:
         for symbol in sorted(list(self._newest)[-ROWS:]):
             bar, latency_ms = self._newest[symbol]
             at = datetime.fromtimestamp(bar["start_ts_ms"] / 1000, UTC)
-            prices = (_price(bar[name]) for name in ("open", "high", "low", "close"))
+            prices = (price(bar[name]) for name in ("open", "high", "low", "close"))
             latency = f"{latency_ms} ms" if latency_ms < HISTORICAL_MS else "n/a"
             table.title = f"newest bar of each symbol, {at:%Y-%m-%d}"
             volume, ticks = f"{bar['volume']:.6g}", str(bar["trade_count"])
@@ -86,5 +86,6 @@ class Board:
         self._letters.close()
 
 
-def _price(value: float) -> str:
+def price(value: float) -> str:
+    """Return a price as text, cents where it has some."""
     return f"{value:.2f}" if value >= 1 else f"{value:.6g}"

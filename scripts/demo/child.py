@@ -9,19 +9,22 @@ from pathlib import Path
 from glue.errors import TapelineError
 
 START_DEADLINE_S = 60.0
+RUN_DEADLINE_S = 180.0
 STOP_DEADLINE_S = 15.0
 TAIL_LINES = 15
 
 
 class Child:
-    """One `python -m glue.…` of the demo; its output goes to a log file."""
+    """One `python -m glue.…` or the dashboard; its output goes to a log file, that of last runs to others."""
 
-    def __init__(self, name: str, *args: str, log_dir: Path, env: dict[str, str]) -> None:
+    def __init__(
+        self, name: str, *args: str, log_dir: Path, env: dict[str, str], is_last: bool = False
+    ) -> None:
         self.name = name
-        self.log = log_dir / f"{name}.log"
+        self.log = log_dir / f"{name}{'_last' if is_last else ''}.log"
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-u", "-m", f"glue.{name}", *args],
+                [sys.executable, "-u", "-m", name if name == "webapp" else f"glue.{name}", *args],
                 env=env,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -56,6 +59,20 @@ class Child:
             self.check()
             time.sleep(0.05)
         raise TapelineError(f"{self.name} did not start in {START_DEADLINE_S:.0f} s; see {self.log}")
+
+    def wait(self) -> None:
+        """Wait until it has ended by itself.
+
+        Raises:
+            TapelineError: it failed, or takes too long.
+        """
+        try:
+            self._process.wait(RUN_DEADLINE_S)
+        except subprocess.TimeoutExpired:
+            raise TapelineError(
+                f"{self.name} did not end in {RUN_DEADLINE_S:.0f} s; see {self.log}"
+            ) from None
+        self.check()
 
     def stop(self) -> None:
         """End it, politely first."""

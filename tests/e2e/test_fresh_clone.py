@@ -38,14 +38,14 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         process.kill()
 
 
-def make(clone: Path, *arguments: str) -> tuple[int, str]:
+def make(clone: Path, *arguments: str, **env: str) -> tuple[int, str]:
     """Run make in a terminal of 80 columns, as a user does; return exit code and screen text."""
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(clone)
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("KAFKA", "REPLAY", "STACK"))}
         os.execvpe(
-            "make", ["make", *arguments], inherited | {"TERM": "xterm", "COLUMNS": "80", "LINES": "24"}
+            "make", ["make", *arguments], inherited | {"TERM": "xterm", "COLUMNS": "80", "LINES": "24", **env}
         )
     output = b""
     deadline = time.monotonic() + DEADLINE_S
@@ -90,11 +90,16 @@ def assert_nothing_is_left(clone: Path) -> None:
 def test_the_demo_shows_bars_ends_by_itself_and_leaves_nothing(clone: Path) -> None:
     code, screen = make(clone, "demo", "DEMO_SECONDS=30")
     assert code == 0, screen[-3000:]
+    assert "building the dashboard" in screen
+    assert re.search(r"==> dashboard http://127\.0\.0\.1:\d+/", screen)
     assert "newest bar of each symbol" in screen
     assert re.search(r"NVDA +\d\d:\d\d:\d\d +\d+\.\d\d", screen)
     assert re.search(r"[1-9][\d,]* ticks in [1-9][\d,]* bars \| bar end -> Kafka p50 \d+ ms", screen)
     assert re.search(r"NVDA .* \d+ +\d+ ms", screen)
     assert "dead letters: none" in screen
+    assert "newest rows of CORE.FACT_TICKS_60S" in screen
+    assert re.search(r"NVDA +\d\d:\d\d +\d+\.\d\d", screen)
+    assert re.search(r"rows: [1-9]\d* in FACT_TICKS_60S, [1-9]\d* in FACT_TICKS_1S, [1-9]", screen)
     assert "Traceback" not in screen
     assert_nothing_is_left(clone)
 
@@ -102,10 +107,13 @@ def test_the_demo_shows_bars_ends_by_itself_and_leaves_nothing(clone: Path) -> N
 @pytest.mark.skipif(not WDC.exists(), reason="the recorded ticks of ../shared/data are not here")
 def test_the_same_file_can_be_replayed_twice_in_a_row(clone: Path) -> None:
     for _ in range(2):
-        code, screen = make(clone, "demo", f"TICKS={WDC}", "FORMAT=kibot", "SPEED=2000")
+        code, screen = make(
+            clone, "demo", f"TICKS={WDC}", "FORMAT=kibot", "SPEED=2000", STACK_CONNECT="false"
+        )
         assert code == 0, screen[-3000:]
         assert "20,000 ticks in 5,049 bars" in screen
         assert "latency n/a (historical feed)" in screen
+        assert re.search(r"WDC +\d\d:\d\d +\d+\.\d\d", screen)
         assert_nothing_is_left(clone)
 
 

@@ -132,10 +132,7 @@ class Pipeline:
                 part.watch()
             return is_true()
 
-        try:
-            until(watched, what, deadline_s)
-        except AssertionError:
-            raise AssertionError(f"waited for {what}\n{self._told()}") from None
+        until(watched, what, deadline_s)
 
     def wait_for_data(self, records: int = 200) -> None:
         """Wait until so much more is on ticks.raw: the pipeline has got over what was done to it."""
@@ -154,7 +151,7 @@ class Pipeline:
         self.wait_until(lambda: len(bars_on_topic(self.settings)) >= bar_count, f"{bar_count} bars")
         for engine in self.engines.values():
             assert engine.command.stop(signal.SIGTERM, DEADLINE_S) == 0, engine.command.output[-3000:]
-        assert "Traceback" not in self._told(10**9), self._told()
+        assert "Traceback" not in self.told(10**9)
 
     def surprises(self) -> list[str]:
         """Return the ends of the output of all runs that ended by themselves."""
@@ -174,7 +171,8 @@ class Pipeline:
                 end += self._reader.get_watermark_offsets(TopicPartition(topic, partition), 1)[1]
         return end
 
-    def _told(self, length: int = 3000) -> str:
+    def told(self, length: int = 3000) -> str:
+        """Return the ends of what the parts have printed, all runs of each."""
         return "\n".join(f"--- {part.name}, \n{part.output[-length:]}" for part in self.parts)
 
 
@@ -194,5 +192,8 @@ def pipeline(settings: Settings, url: str, cwd: Path, shards: int = 1) -> Iterat
     running = Pipeline(settings, url, cwd, shards)
     try:
         yield running
+    except Exception as exception:
+        exception.add_note(running.told())
+        raise
     finally:
         running.close()

@@ -19,7 +19,8 @@ from glue.core.partition import Shard, is_watermark, partition_of
 from glue.core.watermarks import BAR_MS, Rules
 from glue.errors import TapelineError
 from glue.io.kafka import client_config, reader
-from glue.io.kafka_sink import Checkpoint, KafkaSink
+from glue.io.kafka_sink import KafkaSink
+from glue.io.state_topic import Checkpoint
 from glue.settings import Settings
 from tests.conftest import RunningStack
 from tests.faults.outcome import assert_same_bars, committed

@@ -13,7 +13,8 @@ from glue.core.resume import Base, Position
 from glue.core.watermarks import Rules
 from glue.errors import TapelineError
 from glue.io.kafka import admin_client, read_to_end
-from glue.io.kafka_sink import Checkpoint, KafkaSink, read_checkpoints
+from glue.io.kafka_sink import KafkaSink
+from glue.io.state_topic import Checkpoint, read_state
 from glue.settings import Settings
 from tests.conftest import RunningStack
 from tests.processes import Command, bars_on_topic, bins_on_topic, env_of, feed, running, until
@@ -46,7 +47,7 @@ def test_a_base_of_several_hundred_thousand_symbols_is_committed_and_read(
 ) -> None:
     settings = stack.settings()
     commit_base(settings, tmp_path, 300_000)
-    (base,) = read_checkpoints(settings)[1].values()
+    (base,) = read_state(settings).bases.values()
     assert len(base.symbol_watermarks) == 300_000
 
 

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import psutil
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 
 from glue.errors import TapelineError
 from glue.io import topics
+from glue.io.snowflake import connect
 from glue.io.topics import ensure_topics, recreate_topics
 from glue.settings import Settings
 from glue.stack import Stack, ports, processes
@@ -54,7 +55,10 @@ class OwnStack:
 
     def other(self, **settings):
         """Another command on the same folder."""
-        loaded = Settings.load(**({"stack_kafka_port": 0, "stack_registry_port": 0} | settings))
+        loaded = Settings.load(
+            **({f"stack_{name}_port": 0 for name in ("kafka", "registry", "snowflake")} | settings),
+            stack_connect=False,
+        )
         return Stack(loaded, self.state_dir, self.reporter)
 
     def pids(self):
@@ -90,7 +94,9 @@ def publish(stack, topic, count):
     failures = []
     producer = Producer({"bootstrap.servers": stack.endpoints()["KAFKA_BROKERS"], "acks": "all"})
     for i in range(count):
-        producer.produce(topic, str(i), partition=0, on_delivery=lambda error, _: failures.append(error))
+        producer.produce(
+            topic, str(i), str(i), partition=0, on_delivery=lambda error, _: failures.append(error)
+        )
     assert producer.flush(30) == 0
     assert failures == [None] * count
 
@@ -99,10 +105,14 @@ def values(stack, topic):
     """Return all records of partition 0."""
     config = {"bootstrap.servers": stack.endpoints()["KAFKA_BROKERS"], "group.id": "reader"}
     consumer = Consumer(config)
-    partition = TopicPartition(topic, 0, 0)
-    _, end = consumer.get_watermark_offsets(partition, timeout=10)
+    partition = TopicPartition(topic, 0, OFFSET_BEGINNING)
+    begin, end = consumer.get_watermark_offsets(partition, timeout=10)
     consumer.assign([partition])
-    found = [record.value().decode() for record in consumer.consume(end, timeout=30)]
+    found = (
+        [record.value().decode() for record in consumer.consume(end - begin, timeout=30)]
+        if end > begin
+        else []
+    )
     consumer.close()
     return found
 
@@ -118,6 +128,21 @@ def register(stack):
             file.name: client.register_schema(f"{file.stem}-value", Schema(file.read_text(), "AVRO"))
             for file in sorted(SCHEMA_DIR.glob("*.avsc"))
         }
+
+
+def write_row(stack, name):
+    """Commit a row to a table of the local Snowflake."""
+    with connect(stack.settings(), "test", role="") as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE DATABASE IF NOT EXISTS KEPT")
+        cursor.execute("CREATE SCHEMA IF NOT EXISTS KEPT.S")
+        cursor.execute("CREATE TABLE IF NOT EXISTS KEPT.S.ROWS_ (NAME VARCHAR)")
+        cursor.execute("INSERT INTO KEPT.S.ROWS_ VALUES (?)", (name,))
+
+
+def rows(stack):
+    """Return what `write_row` wrote."""
+    with connect(stack.settings(), "test", role="") as connection, connection.cursor() as cursor:
+        return [name for (name,) in cursor.execute("SELECT NAME FROM KEPT.S.ROWS_").fetchall()]
 
 
 def test_every_listening_port_is_bound_to_loopback(own):
@@ -143,6 +168,7 @@ def test_topics_have_the_settings_of_the_design(own):
         "ticks.raw": 6,
         "ticks.agg.1s": 1,
         "ticks.dlt": 1,
+        "ticks.connect.dlt": 1,
         "ticks.replay.state": 1,
     }
     keys = ("cleanup.policy", "retention.ms", "message.timestamp.type")
@@ -150,15 +176,17 @@ def test_topics_have_the_settings_of_the_design(own):
         "ticks.raw": ("delete", "3600000", "LogAppendTime"),
         "ticks.agg.1s": ("compact,delete", "3600000", "LogAppendTime"),
         "ticks.dlt": ("delete", "604800000", "CreateTime"),
+        "ticks.connect.dlt": ("delete", "604800000", "CreateTime"),
         "ticks.replay.state": ("compact", "604800000", "CreateTime"),
     }
 
 
-def test_what_was_acknowledged_survives_a_kill_of_both_parts(own, monkeypatch, capsys):
+def test_what_was_acknowledged_survives_a_kill_of_all_parts(own, monkeypatch, capsys):
     publish(own.stack, "ticks.raw", 5000)
     ids = register(own.stack)
-    own.stack.kill("registry", signal.SIGKILL)
-    own.stack.kill("kafka", signal.SIGKILL)
+    write_row(own.stack, "killed")
+    for name in own.states():
+        own.stack.kill(name, signal.SIGKILL)
     monkeypatch.chdir(own.state_dir.parent)
     deadline = time.monotonic() + 10
     while set(own.states().values()) != {"died"}:
@@ -173,17 +201,18 @@ def test_what_was_acknowledged_survives_a_kill_of_both_parts(own, monkeypatch, c
 
     own.stack.up()
 
-    assert own.states() == {"registry": "running", "kafka": "running"}
+    assert own.states() == {"registry": "running", "kafka": "running", "snowflake": "running"}
     assert "kafka died since the last up" in own.reporter.text
     assert last_line in own.reporter.text
     assert values(own.stack, "ticks.raw")[-5000:] == [str(i) for i in range(5000)]
     assert register(own.stack) == ids
+    assert "killed" in rows(own.stack)
 
 
 def test_a_hung_part_is_not_called_running(own):
     own.stack.kill("registry", signal.SIGSTOP)
     try:
-        assert own.states() == {"registry": "unready", "kafka": "running"}
+        assert own.states() == {"registry": "unready", "kafka": "running", "snowflake": "running"}
     finally:
         own.stack.kill("registry", signal.SIGCONT)
 
@@ -191,6 +220,7 @@ def test_a_hung_part_is_not_called_running(own):
 def test_down_leaves_nothing_and_up_finds_the_same_ports_topics_and_schemas(own):
     publish(own.stack, "ticks.dlt", 10)
     ids = register(own.stack)
+    write_row(own.stack, "stopped")
     found, endpoints = partition_settings(own.stack), own.stack.endpoints()
     group = [psutil.Process(pid) for pid in own.pids().values()]
     listening = own.stack.listening()
@@ -198,14 +228,14 @@ def test_down_leaves_nothing_and_up_finds_the_same_ports_topics_and_schemas(own)
         f"{name}={value}" for name, value in endpoints.items()
     ]
 
-    assert own.stack.down() == ["kafka", "registry"]
+    assert own.stack.down() == ["snowflake", "kafka", "registry"]
 
     assert not any(process.is_running() for process in group)
     for address in listening:
         with socket.socket() as client:
             assert client.connect_ex(address) != 0
     left = {path.name for path in own.state_dir.iterdir()}
-    assert left == {"kafka", "registry", "logs", "stack.json"}
+    assert left == {"kafka", "keys", "registry", "snowflake", "logs", "stack.json"}
     assert own.stack.down() == []
     assert set(own.states().values()) == {"stopped"}
 
@@ -215,6 +245,7 @@ def test_down_leaves_nothing_and_up_finds_the_same_ports_topics_and_schemas(own)
     assert partition_settings(own.stack) == found
     assert values(own.stack, "ticks.dlt") == [str(i) for i in range(10)]
     assert register(own.stack) == ids
+    assert "stopped" in rows(own.stack)
 
 
 def test_a_part_that_dies_while_starting_is_reported_and_what_was_started_is_stopped(own):
@@ -264,6 +295,7 @@ def test_a_port_that_is_lost_between_choice_and_start_is_replaced(own, monkeypat
 
 def test_interrupting_up_stops_what_it_started(tmp_path):
     env = os.environ | {"PYTHONPATH": str(ROOT), "STACK_KAFKA_PORT": "0", "STACK_REGISTRY_PORT": "0"}
+    env["STACK_SNOWFLAKE_PORT"] = "0"
     up = subprocess.Popen(
         [sys.executable, "-m", "glue.stack", "up"],
         cwd=tmp_path,
@@ -274,7 +306,7 @@ def test_interrupting_up_stops_what_it_started(tmp_path):
     )
     record = tmp_path / ".tapeline" / "stack.json"
     deadline = time.monotonic() + 60
-    while not (record.exists() and len(parts := json.loads(record.read_text())["parts"]) == 2):
+    while not (record.exists() and len(parts := json.loads(record.read_text())["parts"]) == 3):
         assert time.monotonic() < deadline
         assert up.poll() is None, up.stdout.read()
         time.sleep(0.02)
@@ -287,7 +319,7 @@ def test_interrupting_up_stops_what_it_started(tmp_path):
     for part in parts.values():
         assert not psutil.pid_exists(part["process"]["pid"])
     assert json.loads(record.read_text())["parts"] == {}
-    assert b"stopped registry and kafka again" in output
+    assert b"stopped registry and kafka and snowflake again" in output
     assert not (tmp_path / ".tapeline" / "stack.env").exists()
     assert not (tmp_path / ".tapeline" / "tmp").exists()
 
@@ -337,6 +369,22 @@ def test_recreated_topics_are_empty_and_can_be_written_at_once(stack: RunningSta
 
         assert values(stack.stack, settings.kafka_topic_raw) == []
     assert set(dict(ensure_topics(settings)).values()) == {"exists"}
+
+
+def test_a_topic_that_the_connector_reads_is_emptied_and_its_offsets_go_on(stack: RunningStack):
+    settings = stack.settings()
+    publish(stack.stack, settings.agg_output_topic, 7)
+
+    outcome = dict(recreate_topics(settings))
+
+    assert outcome[settings.agg_output_topic] == "emptied"
+    assert outcome[settings.kafka_topic_raw] == "created"
+    assert values(stack.stack, settings.agg_output_topic) == []
+    publish(stack.stack, settings.agg_output_topic, 1)
+    consumer = Consumer({"bootstrap.servers": settings.kafka_brokers, "group.id": "offsets"})
+    begin_and_end = consumer.get_watermark_offsets(TopicPartition(settings.agg_output_topic, 0), timeout=10)
+    consumer.close()
+    assert begin_and_end == (7, 8), "offsets never begin at 0 again"
 
 
 def test_only_the_named_topics_are_recreated(stack: RunningStack):

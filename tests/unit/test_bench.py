@@ -35,7 +35,7 @@ def test_a_quick_run_of_the_core_gives_rows_with_ratios_and_leaves_the_results_a
 def test_an_unknown_group_is_refused_with_the_known_ones():
     done = bench("--only", "cores")
     assert done.returncode == 2
-    assert "core, kafka, engine, latency, memory" in done.stderr
+    assert "core, kafka, engine, facts, connect, latency, dashboard, memory" in done.stderr
 
 
 @pytest.mark.parametrize("make", [historical, live])

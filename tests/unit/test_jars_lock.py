@@ -6,15 +6,26 @@ import pytest
 from glue.errors import SettingsError
 from glue.settings import Settings
 from glue.stack.broker import Kafka
+from glue.stack.connect import Connect
 from glue.stack.locked import LOCK_FILE, LockedFile, read_lock, write_lock
 from glue.stack.stack import PARTS
 
 
-def test_the_lock_has_every_root_of_every_part():
+def test_the_lock_has_every_file_and_root_of_every_part():
     lock = read_lock(LOCK_FILE.read_text())
 
     for part in PARTS:
-        assert set(part.roots) <= {file.coordinates for file in lock[part.name]}, "python -m glue.stack.lock"
+        locked = [file.coordinates for file in lock[part.name]]
+        assert locked[: len(part.files)] == list(part.files), "python -m glue.stack.lock"
+        assert set(part.roots) <= set(locked), "python -m glue.stack.lock"
+
+
+def test_the_embedded_worker_has_the_plugin_of_the_containers():
+    image = (Path(__file__).parents[2] / "docker" / "connect" / "jars.lock").read_text().splitlines()
+
+    locked = read_lock(LOCK_FILE.read_text())["connect"][: len(Connect.files)]
+
+    assert {f"{file.coordinates} {file.sha256}" for file in locked} == set(image)
 
 
 def test_the_lock_pins_every_file_by_hash_and_size():

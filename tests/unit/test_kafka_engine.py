@@ -19,11 +19,14 @@ class FakeMessage:
 class FakeConsumer:
     """Hands out one record of each of two partitions; the read after that brings a rebalance of one."""
 
-    def __init__(self, config):
+    def __init__(self, settings, group, **config):
         self._first = [FakeMessage(0, 7), FakeMessage(1, 8)]
 
     def subscribe(self, topics, on_assign, on_revoke):
         self._on_assign, self._on_revoke = on_assign, on_revoke
+
+    def close(self):
+        self._on_revoke(self, [TopicPartition("ticks.raw", 0)])
 
     def committed(self, partitions, timeout):
         return partitions
@@ -42,11 +45,16 @@ class FakeConsumer:
 
 
 @pytest.fixture
-def bins(monkeypatch):
-    monkeypatch.setattr(kafka_engine, "Consumer", FakeConsumer)
+def revoked():
+    return []
+
+
+@pytest.fixture
+def bins(monkeypatch, revoked):
+    monkeypatch.setattr(kafka_engine, "group_member", FakeConsumer)
     monkeypatch.setattr(kafka_engine, "partition_count", lambda *args: 6)
     monkeypatch.setattr(KafkaBins, "_decode", lambda self, value: None)
-    return KafkaBins(Settings.load(), lambda *args: None, lambda *args: None, is_stopping=lambda: False)
+    return KafkaBins(Settings.load(), lambda *args: None, revoked.append, is_stopping=lambda: False)
 
 
 def test_a_record_read_before_its_partition_was_taken_away_and_given_back_is_left_to_be_read_again(bins):
@@ -63,3 +71,8 @@ def test_a_rebalance_before_a_record_was_read_drops_nothing(bins):
         bins.poll(0)
     bins._consumer._first = [FakeMessage(1, 9)]
     assert len(bins.poll(0)) == 1
+
+
+def test_a_consumer_that_is_closed_late_takes_nothing_from_its_successor(bins, revoked):
+    bins.close()
+    assert revoked == []

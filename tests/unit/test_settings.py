@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from glue.errors import SettingsError
-from glue.settings import Settings
+from glue.settings import Settings, shown
 
 EXAMPLE = Path(__file__).parents[2] / ".env.example"
 
@@ -23,6 +23,8 @@ def test_env_example_lists_every_setting_with_its_default() -> None:
         default = field.default
         if hasattr(default, "get_secret_value"):
             default = default.get_secret_value()
+        if isinstance(default, bool):
+            default = str(default).lower()
         expected[name.upper()] = "" if default is None else str(default)
     assert listed == expected
 
@@ -74,3 +76,8 @@ def test_a_wrong_value_is_refused_by_name(
 def test_a_secret_is_in_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KAFKA_PROPERTIES", "sasl.password=hunter2")
     assert "hunter2" not in repr(Settings.load())
+
+
+def test_a_url_is_shown_without_its_password() -> None:
+    assert shown("http://bob:s3cret@registry:8081/apis/v7") == "http://registry:8081/apis/v7"
+    assert shown("http://registry:8081") == "http://registry:8081"

@@ -14,12 +14,14 @@ def test_the_default_topics_are_those_of_the_design():
         "ticks.raw": 6,
         "ticks.agg.1s": 1,
         "ticks.dlt": 1,
+        "ticks.connect.dlt": 1,
         "ticks.replay.state": 1,
     }
     assert {name: topic.config["cleanup.policy"] for name, topic in found.items()} == {
         "ticks.raw": "delete",
         "ticks.agg.1s": "compact,delete",
         "ticks.dlt": "delete",
+        "ticks.connect.dlt": "delete",
         "ticks.replay.state": "compact",
     }
 

@@ -3,7 +3,7 @@
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from glue.errors import TapelineError
+from glue.errors import TapelineError, TransientError
 from glue.io import transactions
 from glue.io.transactions import MOST_QUEUED, PIECE, Fenced, Transactions, produce
 from glue.settings import Settings
@@ -111,3 +111,44 @@ def test_an_error_that_no_retry_can_mend_ends_the_commit(code, is_fatal, expecte
     with pytest.raises(TapelineError) as raised:
         sent.commit()
     assert type(raised.value) is expected
+
+
+class Starting:
+    """A producer whose first tries to start transactions fail."""
+
+    def __init__(self, errors):
+        self.errors = list(errors)
+
+    def init_transactions(self, timeout_s):
+        if self.errors:
+            raise KafkaException(self.errors.pop(0))
+
+
+def start(monkeypatch, errors, **more):
+    starting = Starting(errors)
+    monkeypatch.setattr(transactions, "Producer", lambda config: starting)
+    monkeypatch.setattr(transactions, "RETRY_S", 0)
+    settings = more.pop("settings", Settings.load())
+    assert transactions.transactional_producer(settings, "id", **more) is starting
+    assert starting.errors == []
+
+
+NOT_YET = KafkaError(KafkaError.CONCURRENT_TRANSACTIONS, "not yet", retriable=True)
+
+
+def test_a_broker_that_still_ends_old_transactions_is_waited_for(monkeypatch):
+    start(monkeypatch, [NOT_YET] * 5)
+
+
+@pytest.mark.parametrize(
+    "more", [{"is_stopping": lambda: True}, {"settings": Settings.load(kafka_give_up_ms=0)}]
+)
+def test_the_wait_for_old_transactions_ends_at_a_signal_and_when_the_broker_is_given_up(monkeypatch, more):
+    with pytest.raises(TransientError, match="cannot start transactions: not yet"):
+        start(monkeypatch, [NOT_YET] * 5, **more)
+
+
+def test_a_broker_that_refuses_transactions_is_not_asked_again(monkeypatch):
+    refused = KafkaError(KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, "not you", fatal=True)
+    with pytest.raises(TapelineError, match="not you"):
+        start(monkeypatch, [refused] * 2)

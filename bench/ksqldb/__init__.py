@@ -1,0 +1,1 @@
+"""The ksql scripts on a server, beside a plain query: `python -m bench.ksqldb`."""

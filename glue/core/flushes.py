@@ -1,0 +1,193 @@
+"""When facts are flushed, what a flush writes, and what may be committed after it ("Facts" in the docs).
+
+Invariants: the bar watermark and `written_ms` never go back; what is committed for a partition is never after
+the first bar of a 300 s window that is not written.
+"""
+
+from collections.abc import Iterable
+from typing import Self
+
+import msgspec
+
+from glue.core.bars import Bar
+from glue.core.facts import FIVE_MINUTES_MS, MINUTE_MS, Rows, Windows, floor
+from glue.core.partition import Shard, partition_of
+
+SILENT_MS = 10_000
+"""A raw partition without bars for so long, wall time, holds the bar watermark back no longer."""
+
+
+class Position(msgspec.Struct, frozen=True):
+    """What is committed for a partition of bars.
+
+    `offset` is the first record that a successor must read; up to `seen_offset` it rebuilds windows, and
+    knows that what ends by `written_ms` (ms UTC) is written from these bars.
+    """
+
+    offset: int = 0
+    seen_offset: int = 0
+    written_ms: int = 0
+
+    @property
+    def metadata(self) -> str:
+        """What goes into the metadata of the committed offset."""
+        return f"{self.seen_offset}:{self.written_ms}"
+
+    @classmethod
+    def parse(cls, offset: int, metadata: str | None) -> Self:
+        """Return the position of a committed offset; without metadata nothing was seen after it."""
+        seen, _, written = (metadata or "").partition(":")
+        return cls(offset, int(seen or offset), int(written or 0))
+
+
+class BarWatermark:
+    """How far the bars have come: the smallest, over the raw partitions, of the newest bar end (ms UTC).
+
+    The raw partition of a bar is that of its symbol; bars of one come in order. One that is silent,
+    `SILENT_MS` of wall time, does not count; where none counts, the newest bar of all does. It never goes
+    back.
+    """
+
+    def __init__(self, partitions: int, wall_ms: int) -> None:
+        self._partitions = partitions
+        self._ends = [0] * partitions
+        self._heard = [wall_ms] * partitions
+        self._reached_ms = 0
+
+    def note(self, bar: Bar, wall_ms: int) -> None:
+        """Take in that a bar came."""
+        partition = partition_of(bar.symbol, self._partitions)
+        self._ends[partition] = max(self._ends[partition], bar.end_ts_ms)
+        self._heard[partition] = wall_ms
+
+    def at(self, wall_ms: int) -> int:
+        """Return the watermark at a wall time."""
+        counted = [
+            end for end, heard in zip(self._ends, self._heard, strict=True) if wall_ms - heard < SILENT_MS
+        ]
+        self._reached_ms = max(self._reached_ms, min(counted, default=max(self._ends)))
+        return self._reached_ms
+
+    @property
+    def newest_ms(self) -> int:
+        """End of the newest bar of all."""
+        return max(self._ends)
+
+
+class Flush(msgspec.Struct, frozen=True):
+    """What is to be written in one transaction, and committed after it."""
+
+    until_ms: int
+    rows: Rows
+    late: list[Bar]
+    """Bars of 300 s windows that were written without them."""
+
+
+class Loader:
+    """Takes bars with their offsets and says what to write when. All times are ms.
+
+    A bar of a 300 s window that is written is late: its window is made anew, from what the warehouse has of
+    it and the bar. Bars of other symbols than the shard's only move the watermark.
+    """
+
+    def __init__(self, flush_minutes: int, raw_partitions: int, shard: Shard, wall_ms: int) -> None:
+        self.watermark = BarWatermark(raw_partitions, wall_ms)
+        self.late: dict[str, Bar] = {}
+        """Late bars that are in no row yet, by bar id."""
+        self.repeat_count = 0
+        """Bars read again that are in rows already."""
+        self._flush_ms = flush_minutes * MINUTE_MS
+        self._shard = shard
+        self._windows = Windows()
+        self._written_ms = 0
+        self._resumed: dict[int, Position] = {}
+        self._next_offsets: dict[int, int] = {}
+        self._first_offsets: dict[int, dict[int, int]] = {}
+        self._late_offsets: dict[int, int] = {}
+        self._partial: set[int] = set()
+        self._whole_from_ms = 0
+
+    @property
+    def minute_count(self) -> int:
+        """Minutes of symbols that are held in memory."""
+        return self._windows.minute_count
+
+    @property
+    def written_ms(self) -> int:
+        """What ends by then is written."""
+        return self._written_ms
+
+    def resume(self, partition: int, position: Position, *, is_partial: bool = False) -> None:
+        """Go on from what is committed for a partition; before its first bar.
+
+        `is_partial` says that records before it are gone: the window of the first bar that is left is made
+        from what the warehouse has of it, as if its bars were late.
+        """
+        self._resumed[partition] = position
+        self._next_offsets[partition] = position.offset
+        self._written_ms = max(self._written_ms, position.written_ms)
+        if is_partial:
+            self._partial.add(partition)
+
+    def add(self, bar: Bar, partition: int, offset: int, wall_ms: int) -> None:
+        """Take a bar."""
+        is_seen = offset < self._resumed[partition].seen_offset
+        self._next_offsets[partition] = offset + 1
+        self.watermark.note(bar, wall_ms)
+        window = floor(bar.start_ts_ms, FIVE_MINUTES_MS)
+        if partition in self._partial:
+            self._partial.remove(partition)
+            self._whole_from_ms = max(self._whole_from_ms, window + FIVE_MINUTES_MS)
+        if self._shard.count > 1 and partition_of(bar.symbol, self._shard.count) != self._shard.index:
+            return
+        if window >= self._whole_from_ms and window + FIVE_MINUTES_MS > self._written_ms:
+            minute_end = floor(bar.start_ts_ms, MINUTE_MS) + MINUTE_MS
+            self._windows.put(bar, is_written=is_seen and minute_end <= self._written_ms)
+            self._first_offsets.setdefault(window, {}).setdefault(partition, offset)
+        elif is_seen:
+            self.repeat_count += 1
+        else:
+            self.late[bar.bar_id] = bar
+            self._late_offsets.setdefault(partition, offset)
+
+    def due(self, wall_ms: int) -> Flush | None:
+        """Return the flush that is due, if the watermark has passed a multiple of the flush minutes."""
+        until_ms = floor(self.watermark.at(wall_ms), self._flush_ms)
+        return self._flush(until_ms) if until_ms > self._written_ms and not self._is_rereading else None
+
+    def rest(self, *, is_final: bool) -> Flush:
+        """Return the flush of all that ends by the newest bar: the topic is read to its end.
+
+        `is_final` also takes the windows that have not ended: nothing more is to come for them.
+        """
+        newest_ms = self.watermark.newest_ms
+        if is_final:
+            return self._flush(-(-newest_ms // FIVE_MINUTES_MS) * FIVE_MINUTES_MS)
+        return self._flush(max(self._written_ms, floor(newest_ms, MINUTE_MS)))
+
+    def written(self, flush: Flush, unwritten_late: Iterable[Bar] = ()) -> None:
+        """Take in that a flush is in the warehouse, but for some of its late bars."""
+        self._windows.forget(flush.until_ms)
+        self._written_ms = flush.until_ms
+        for window in [w for w in self._first_offsets if w + FIVE_MINUTES_MS <= flush.until_ms]:
+            del self._first_offsets[window]
+        self.late = {bar.bar_id: bar for bar in unwritten_late}
+        if not self.late:
+            self._late_offsets.clear()
+
+    def positions(self) -> dict[int, Position]:
+        """Return what the group may commit after `written`."""
+        found = {}
+        for partition, next_offset in self._next_offsets.items():
+            seen = min(next_offset, self._late_offsets.get(partition, next_offset))
+            firsts = [offsets[partition] for offsets in self._first_offsets.values() if partition in offsets]
+            found[partition] = Position(min([seen, *firsts]), seen, self._written_ms)
+        return found
+
+    @property
+    def _is_rereading(self) -> bool:
+        """Whether records that an earlier process saw are still to come: windows lack their bars."""
+        return any(self._next_offsets[p] < at.seen_offset for p, at in self._resumed.items())
+
+    def _flush(self, until_ms: int) -> Flush:
+        return Flush(until_ms, self._windows.rows(until_ms), list(self.late.values()))

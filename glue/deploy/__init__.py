@@ -1,0 +1,1 @@
+"""Tapeline's files to an estate: topics, schemas, ksqlDB statements, connectors."""

@@ -1,0 +1,100 @@
+"""The connect step: connect/*.json to running connectors. The file's stem is the connector's name."""
+
+import re
+import time
+from pathlib import Path
+
+import msgspec
+
+from glue.deploy.report import Change, Report
+from glue.errors import TapelineError, TransientError
+from glue.io.connect import Connect
+from glue.io.rest import Refused
+from glue.settings import Settings
+
+CONNECT_DIR = Path(__file__).parents[2] / "connect"
+STEP = "connect"
+TOPIC_KEYS = ("topics", "snowflake.topic2table.map", "errors.deadletterqueue.topic.name")
+"""Where a configuration names topics."""
+TOPIC_SETTINGS = ("agg_output_topic", "kafka_topic_raw", "kafka_topic_dlt", "kafka_topic_connect_dlt")
+POLL_S = 0.5
+TRACE_LINES = 5
+
+
+def read_connectors(folder: Path, settings: Settings) -> dict[str, dict[str, str]]:
+    """Return the configuration of each connector by its name, with the settings' topics in it.
+
+    Raises:
+        TapelineError: a file is not one JSON object of texts, which is what a PUT takes.
+    """
+    connectors = {}
+    for path in sorted(folder.glob("*.json")):
+        try:
+            config = msgspec.json.decode(path.read_bytes(), type=dict[str, str])
+        except msgspec.MsgspecError as error:
+            raise TapelineError(f"connect/{path.name}: {error}") from None
+        connectors[path.stem] = _adapt(config, settings)
+    return connectors
+
+
+def _adapt(config: dict[str, str], settings: Settings) -> dict[str, str]:
+    """Name the topics as the settings do; a file has the names that topics have by default."""
+    default = {name: Settings.model_fields[name].default for name in TOPIC_SETTINGS}
+    names = {default[name]: str(getattr(settings, name)) for name in TOPIC_SETTINGS}
+    found = re.compile("|".join(sorted(map(re.escape, names), key=len, reverse=True)))
+    return config | {
+        key: found.sub(lambda match: names[match[0]], config[key]) for key in TOPIC_KEYS if key in config
+    }
+
+
+def create(server: Connect, connectors: dict[str, dict[str, str]], report: Report, timeout_s: float) -> None:
+    """Create what is missing, change what differs, and wait until all run.
+
+    Raises:
+        TapelineError: the worker refuses a connector, or one fails; with its trace.
+    """
+    for name, config in connectors.items():
+        found = server.config(name)
+        if found == {**config, "name": name}:
+            report.exists(STEP, name, "" if report.is_dry_run else _await_running(server, name, timeout_s))
+            continue
+        change: Change = "created" if found is None else "changed"
+        if report.is_dry_run:
+            report.change(STEP, name, change)
+            continue
+        try:
+            server.put(name, config)
+        except Refused as error:
+            raise TapelineError(f"connect/{name}.json: {server.where} refuses it: {error.message}") from None
+        except TransientError as error:
+            raise TransientError(f"connect/{name}.json: {error}; run the command again to go on") from None
+        report.change(STEP, name, change, _await_running(server, name, timeout_s))
+
+
+def drop(server: Connect, connectors: dict[str, dict[str, str]], report: Report) -> None:
+    """Delete the connectors that are there."""
+    for name in connectors:
+        if server.config(name) is None:
+            continue
+        if not report.is_dry_run:
+            server.delete(name)
+        report.change(STEP, name, "dropped")
+
+
+def _await_running(server: Connect, name: str, timeout_s: float) -> str:
+    deadline = time.monotonic() + timeout_s
+    while True:
+        state = server.state(name)
+        if state is not None and state.is_running:
+            tasks = len(state.states) - 1
+            return f"runs with {tasks} task{'s' if tasks > 1 else ''}"
+        if state is not None and state.has_failed:
+            trace = "\n  ".join(state.trace.splitlines()[:TRACE_LINES])
+            raise TapelineError(f"connect/{name}.json: the connector has failed:\n  {trace}")
+        if time.monotonic() > deadline:
+            seen = ", ".join(state.states) if state is not None else "unknown"
+            raise TransientError(
+                f"connect/{name}.json: the connector does not run after {timeout_s:g} s (REST_TIMEOUT_MS): "
+                f"{seen}"
+            )
+        time.sleep(POLL_S)

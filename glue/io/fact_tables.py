@@ -1,0 +1,148 @@
+"""CORE.FACT_TICKS_60S and _300S: the rows of a flush in one request, which is one transaction of the server.
+
+All statements of a flush go out as one batch with a few large binds, whatever the number of symbols. The
+server runs the batch to its end even if the client dies, so a killed loader leaves no transaction open: its
+successor waits for the rest of the batch at most, and LOCK_TIMEOUT bounds that.
+"""
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from glue.core.bars import Bar
+from glue.core.facts import FIVE_MINUTES_MS, Fact, Rows, floor
+from glue.io.warehouse_session import WarehouseSession
+
+JOB = "rollup"
+ROWS_A_STATEMENT = 20_000
+"""About 5 MB as JSON; a bind may have 16 MB."""
+COLUMNS = {
+    "BAR_ID": "VARCHAR",
+    "SYMBOL": "VARCHAR",
+    "START_TS_MS": "NUMBER(18,0)",
+    "END_TS_MS": "NUMBER(18,0)",
+    "OPEN": "NUMBER(28,8)",
+    "HIGH": "NUMBER(28,8)",
+    "LOW": "NUMBER(28,8)",
+    "CLOSE": "NUMBER(28,8)",
+    "VOLUME": "NUMBER(38,8)",
+    "NOTIONAL": "NUMBER(38,8)",
+    "VWAP": "NUMBER(28,8)",
+    "TRADE_COUNT": "NUMBER(18,0)",
+    "BAR_COUNT": "NUMBER(9,0)",
+    "MAX_LATENESS_MS": "NUMBER(18,0)",
+    "API_SEND_TS_MS": "NUMBER(18,0)",
+    "SOURCE_EVENT_TS_MS": "NUMBER(18,0)",
+    "INGEST_TS_MS": "NUMBER(18,0)",
+}
+"""Columns of both tables, as the fields of a Fact, and their types; START_TS and LOAD_TS besides."""
+DECIMALS = [name.lower() for name, kind in COLUMNS.items() if kind.endswith(",8)")]
+LARGEST = 9.99999999999e29
+"""What NUMBER(38,8) holds: the notional of a tick that is as large as a feed may send is beyond it."""
+LOADED = "COALESCE(LOAD_TS, TO_TIMESTAMP_NTZ(RECORD_METADATA:SnowflakeConnectorPushTime::NUMBER, 3))"
+"""When a 1 s bar was written: the Kafka connector leaves LOAD_TS empty."""
+
+
+class FactTables(WarehouseSession):
+    """The tables of facts, in a session of the loader's job."""
+
+    job = JOB
+    what = "the facts"
+
+    def write(self, *flushed: Rows) -> None:
+        """Write rows in one transaction, in place of those of the same BAR_ID.
+
+        Raises:
+            TransientError: nothing was written, or all of it: the answer may be what was lost.
+            TapelineError: a table is missing, or not to be written by this role.
+        """
+        statements: list[str] = []
+        binds: list[Any] = []
+        for table, facts in (
+            ("FACT_TICKS_60S", [fact for rows in flushed for fact in rows.minutes]),
+            ("FACT_TICKS_300S", [fact for rows in flushed for fact in rows.five_minutes]),
+        ):
+            for i in range(0, len(facts), ROWS_A_STATEMENT):
+                part = facts[i : i + ROWS_A_STATEMENT]
+                statements += [_delete(table), _insert(table)]
+                binds += [*_span(part), _json([fact.bar_id for fact in part]), _json(map(row_of, part))]
+        if statements:
+            self._run("; ".join(["BEGIN", *statements, "COMMIT"]), binds, len(statements) + 2)
+
+    def bars_of(self, late: Sequence[Bar]) -> list[Bar]:
+        """Return the bars that FACT_TICKS_1S has of the windows of late bars, each once: the newest load."""
+        names = ", ".join(name.upper() for name in STORED)
+        starts = sorted({floor(bar.start_ts_ms, FIVE_MINUTES_MS) for bar in late})
+        windows = {(bar.symbol, floor(bar.start_ts_ms, FIVE_MINUTES_MS)) for bar in late}
+        found = self._run(
+            f"SELECT {names} FROM CORE.FACT_TICKS_1S WHERE START_TS_MS BETWEEN ? AND ? "  # noqa: S608
+            "AND SYMBOL IN (SELECT f.value::VARCHAR FROM TABLE(FLATTEN(INPUT => PARSE_JSON(?))) f) "
+            f"QUALIFY ROW_NUMBER() OVER (PARTITION BY BAR_ID ORDER BY {LOADED} DESC) = 1",
+            [starts[0], starts[-1] + FIVE_MINUTES_MS - 1, _json(sorted({bar.symbol for bar in late}))],
+        )
+        bars = [_bar(row) for row in found]
+        return [b for b in bars if (b.symbol, floor(b.start_ts_ms, FIVE_MINUTES_MS)) in windows]
+
+    def trade_counts(self, facts: Sequence[Fact]) -> dict[str, int]:
+        """Return the trades that the stored five-minute rows of these ids count, by BAR_ID."""
+        found = self._run(
+            "SELECT BAR_ID, TRADE_COUNT FROM CORE.FACT_TICKS_300S WHERE START_TS_MS BETWEEN ? AND ? "
+            "AND BAR_ID IN (SELECT f.value::VARCHAR FROM TABLE(FLATTEN(INPUT => PARSE_JSON(?))) f)",
+            [*_span(facts), _json([fact.bar_id for fact in facts])],
+        )
+        return {bar_id: int(count) for bar_id, count in found}
+
+    def purge(self, keep_hours: int) -> None:
+        """Delete 1 s bars that were loaded more than `keep_hours` ago."""
+        self._run(
+            f"DELETE FROM CORE.FACT_TICKS_1S WHERE {LOADED} < DATEADD('hour', ?, SYSDATE())",  # noqa: S608
+            [-keep_hours],
+        )
+
+
+STORED = [
+    *("bar_id", "symbol", "start_ts_ms", "end_ts_ms", "open", "high", "low", "close"),
+    *("volume", "notional", "vwap", "trade_count", "bin_count", "max_lateness_ms"),
+    *("api_send_ts_ms", "source_event_ts_ms", "ingest_ts_ms"),
+]
+"""Columns of FACT_TICKS_1S that facts are made from, named as the fields of a Bar."""
+
+
+def _bar(row: tuple[Any, ...]) -> Bar:
+    values = {name: float(v) if isinstance(v, Decimal) else v for name, v in zip(STORED, row, strict=True)}
+    return msgspec.convert(values, Bar, strict=False)
+
+
+def _delete(table: str) -> str:
+    return (
+        f"DELETE FROM CORE.{table} WHERE START_TS_MS BETWEEN ? AND ? "  # noqa: S608
+        "AND BAR_ID IN (SELECT f.value::VARCHAR FROM TABLE(FLATTEN(INPUT => PARSE_JSON(?))) f)"
+    )
+
+
+def _insert(table: str) -> str:
+    values = ", ".join(f"f.value[{i}]::{kind}" for i, kind in enumerate(COLUMNS.values()))
+    return (
+        f"INSERT INTO CORE.{table} ({', '.join(COLUMNS)}, START_TS, LOAD_TS) "  # noqa: S608
+        f"SELECT {values}, TO_TIMESTAMP_NTZ(f.value[2]::NUMBER(18,0), 3), SYSDATE() "
+        "FROM TABLE(FLATTEN(INPUT => PARSE_JSON(?))) f"
+    )
+
+
+def row_of(fact: Fact) -> tuple[Any, ...]:
+    """Return a row's values; decimals as text, rounded to the eight places of their columns."""
+    values = msgspec.structs.asdict(fact)
+    values |= {name: f"{min(values[name], LARGEST):.8f}" for name in DECIMALS}
+    return tuple(values.values())
+
+
+def _span(facts: Sequence[Fact]) -> tuple[int, int]:
+    """Return the first and the last start: the server need not look at other partitions of the table."""
+    starts = [fact.start_ts_ms for fact in facts]
+    return min(starts), max(starts)
+
+
+def _json(values: Iterable[Any]) -> str:
+    return msgspec.json.encode(list(values)).decode()

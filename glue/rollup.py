@@ -1,0 +1,276 @@
+"""Minute rollup: 1 s bars to the 60 s and 300 s facts of the warehouse."""
+
+import argparse
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+import structlog
+
+from glue import log as logs
+from glue import metrics, usage
+from glue.cli import StopSignal, run
+from glue.core.bars import Bar
+from glue.core.facts import FIVE_MINUTES_MS, Rows, floor, rebuilt
+from glue.core.flushes import Flush, Loader, Position
+from glue.core.partition import Shard
+from glue.core.usage import Use
+from glue.errors import SettingsError, TapelineError, TransientError
+from glue.intake import now_ms
+from glue.io.fact_tables import JOB, FactTables
+from glue.io.kafka import SESSION_TIMEOUT_S, partition_count
+from glue.io.kafka_bars import KafkaBarSource
+from glue.presence import present
+from glue.progress import Progress
+from glue.settings import Settings
+
+POLL_S = 0.1
+ELECTED_WITHIN_MS = int(SESSION_TIMEOUT_S * 2000)
+"""A member that is still standing by after so long has an active one beside it."""
+RETRY_S = 0.5
+FLUSH_RETRY_MS = 5_000
+MOST_MINUTES = 150_000
+"""While the warehouse is down, the loader reads no more than so many minutes of symbols: 900 MB."""
+PURGE_EVERY_MS = 3_600_000
+LATE_GIVE_UP_MS = 600_000
+"""So long a late bar waits for the other bars of its window to be in FACT_TICKS_1S."""
+LIVE_MS = 3_600_000
+log = structlog.get_logger()
+
+
+class SupportsBool(Protocol):
+    """True once the process is to stop."""
+
+    def __bool__(self) -> bool: ...
+
+
+class Rollup:
+    """Reads bars as the active member of the loader's group, and writes the facts that are due.
+
+    `clock` gives wall time in ms that never goes back; only differences count.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        stop: SupportsBool,
+        tables: FactTables,
+        clock: Callable[[], int] = lambda: time.monotonic_ns() // 1_000_000,
+    ) -> None:
+        self._settings = settings
+        self._stop = stop
+        self._tables = tables
+        self._shard = Shard.parse(settings.rollup_shard)
+        self._clock = clock
+        self._source: KafkaBarSource
+        self._loader: Loader | None = None
+        self._raw_partitions = partition_count(settings, settings.kafka_topic_raw)
+        self._retry_at_ms = 0
+        self._late_since_ms: int | None = None
+        self._purged_at_ms: int | None = None
+        self._bar_count = self._row_count = self._flush_count = self._late_count = 0
+        self._execution_s = 0.0
+        self._progress = Progress(JOB, self.fields, ("bars", "rows"))
+
+    @property
+    def group(self) -> str:
+        """The consumer group: one a shard, since each reads all bars."""
+        return self._settings.snowflake_loader_group + self._shard.suffix
+
+    def run(self, *, once: bool = False, is_final: bool = False) -> None:
+        """Run until a signal comes; `once` until the end of the topic.
+
+        Raises:
+            TapelineError: the broker or the warehouse refuses for good.
+        """
+        self._tables.open()
+        try:
+            while not self._stop:
+                try:
+                    with self.reading():
+                        if self._read(once=once, is_final=is_final):
+                            break
+                except TransientError as error:
+                    if once:
+                        raise
+                    log.warning("reading again from what is committed", reason=str(error))
+                    time.sleep(RETRY_S)
+        finally:
+            self._progress.close()
+            self._tables.close()
+        log.info("stopped", **self.fields())
+
+    def fields(self) -> dict[str, object]:
+        """Return what progress and the last log event show."""
+        loader = self._loader
+        return {
+            "bars": self._bar_count,
+            "rows": self._row_count,
+            "flushes": self._flush_count,
+            "late_bars": self._late_count,
+            "held_minutes": 0 if loader is None else loader.minute_count,
+            "state": "standby" if loader is None else "active",
+            "execution_s": round(self._tables.execution_s, 2),
+        }
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Be a member of the loader's group for as long as the context lasts."""
+        self._source = KafkaBarSource(self._settings, self.group, self._active, self._standby)
+        try:
+            yield
+        finally:
+            self._standby()
+            self._source.close()
+
+    def _read(self, *, once: bool, is_final: bool) -> bool:
+        """Read until a signal comes; return True when `once` has come to its end."""
+        began = self._clock()
+        while not self._stop:
+            self.step()
+            if once and self._loader is not None and self._source.is_at_end:
+                self._flush(self._loader.rest(is_final=is_final))
+                return True
+            if once and self._loader is None and self._clock() - began > ELECTED_WITHIN_MS:
+                raise TapelineError(f"another loader is active in group {self.group}; stop it first")
+        return False
+
+    def step(self) -> None:
+        """Read what is there and write what is due."""
+        records = self._source.poll(POLL_S)
+        now = self._clock()
+        loader = self._loader
+        if loader is None:
+            self._progress.tick()
+            return
+        for record in records:
+            loader.add(record.bar, record.partition, record.offset, now)
+        self._bar_count += len(records)
+        metrics.BARS_READ.inc(len(records))
+        metrics.HELD_MINUTES.set(loader.minute_count)
+        if now >= self._retry_at_ms and (flush := loader.due(now)) is not None:
+            try:
+                self._flush(flush)
+            except TransientError as error:
+                metrics.FLUSHES.labels("failed").inc()
+                log.warning("facts not written yet", reason=str(error), held_minutes=loader.minute_count)
+                self._retry_at_ms = self._clock() + FLUSH_RETRY_MS
+                if loader.minute_count > MOST_MINUTES:
+                    self._source.pause()
+        self._progress.tick()
+
+    def _flush(self, flush: Flush) -> None:
+        """Write the rows, and only then commit the offsets."""
+        loader = self._loader
+        assert loader is not None  # noqa: S101
+        began = time.monotonic()
+        from_late, unwritten = self._rebuild(flush.late)
+        self._tables.write(flush.rows, from_late)
+        loader.written(flush, unwritten)
+        self._source.commit(loader.positions())
+        self._source.resume()
+        rows = len(flush.rows) + len(from_late)
+        metrics.FACTS_UNTIL.set(flush.until_ms / 1000)
+        if not rows:
+            return  # the warehouse may sleep on
+        self._flush_count += 1
+        self._row_count += rows
+        self._late_count += len(flush.late) - len(unwritten)
+        metrics.LATE_BARS.inc(len(flush.late) - len(unwritten))
+        metrics.FLUSHES.labels("written").inc()
+        metrics.FLUSH_SECONDS.observe(time.monotonic() - began)
+        metrics.FACTS.inc(rows)
+        self._in_the_shadow()
+        self._note_use(flush)
+        log.info("facts written", until_ms=flush.until_ms, rows=rows, late_bars=len(flush.late))
+
+    def _rebuild(self, late: list[Bar]) -> tuple[Rows, list[Bar]]:
+        """Make the windows of late bars anew; return their rows, and the bars that have to wait.
+
+        FACT_TICKS_1S may not hold all bars of a window yet. Then the new row would count fewer trades than
+        the stored one, which stays.
+        """
+        if not late:
+            self._late_since_ms = None
+            return Rows([], []), []
+        rows = rebuilt(self._tables.bars_of(late), late)
+        stored = self._tables.trade_counts(rows.five_minutes)
+        short = {
+            (row.symbol, row.start_ts_ms)
+            for row in rows.five_minutes
+            if row.trade_count < stored.get(row.bar_id, 0)
+        }
+        if not short:
+            self._late_since_ms = None
+            return rows, []
+        now = self._clock()
+        self._late_since_ms = now if self._late_since_ms is None else self._late_since_ms
+        unwritten = [b for b in late if (b.symbol, floor(b.start_ts_ms, FIVE_MINUTES_MS)) in short]
+        whole = Rows(
+            [r for r in rows.minutes if (r.symbol, floor(r.start_ts_ms, FIVE_MINUTES_MS)) not in short],
+            [r for r in rows.five_minutes if (r.symbol, r.start_ts_ms) not in short],
+        )
+        if now - self._late_since_ms < LATE_GIVE_UP_MS:
+            log.warning("late bars wait for FACT_TICKS_1S to have their windows whole", bars=len(unwritten))
+            return whole, unwritten
+        self._late_since_ms = None
+        metrics.LATE_BARS_LOST.inc(len(unwritten))
+        log.error(
+            "late bars are in no row: FACT_TICKS_1S has their windows in part only",
+            bar_ids=[b.bar_id for b in unwritten[:20]],
+            bars=len(unwritten),
+        )
+        return whole, []
+
+    def _in_the_shadow(self) -> None:
+        """Do what else the warehouse has to do, while it is awake for a flush."""
+        now = self._clock()
+        if self._purged_at_ms is None or now - self._purged_at_ms >= PURGE_EVERY_MS:
+            self._tables.purge(self._settings.snowflake_keep_1s_hours)
+            self._purged_at_ms = now
+
+    def _note_use(self, flush: Flush) -> None:
+        spent_s = self._tables.execution_s - self._execution_s
+        self._execution_s = self._tables.execution_s
+        metrics.EXECUTION_SECONDS.labels(JOB).inc(spent_s)
+        lag_ms = now_ms() - flush.until_ms
+        usage.note(Use(JOB, now_ms(), spent_s, lag_ms if lag_ms < LIVE_MS else None))
+
+    def _active(self, positions: dict[int, Position], lost: set[int]) -> None:
+        self._loader = Loader(
+            self._settings.snowflake_flush_minutes, self._raw_partitions, self._shard, self._clock()
+        )
+        for partition, position in positions.items():
+            self._loader.resume(partition, position, is_partial=partition in lost)
+
+    def _standby(self) -> None:
+        self._loader = None
+
+
+def main(argv: list[str]) -> int:
+    """Parse the command line and run the loader."""
+    parser = argparse.ArgumentParser(
+        prog="python -m glue.rollup",
+        description="Write minute and five-minute facts: ticks.agg.1s to CORE.FACT_TICKS_60S and _300S.",
+        epilog="A second one of the same shard stands by. Settings come from the environment or .env; see "
+        ".env.example.",
+    )
+    parser.add_argument("--once", action="store_true", help="read to the end of the topic, write, and exit")
+    parser.add_argument("--final", action="store_true", help="with --once: windows that have not ended, too")
+    parser.add_argument("--shard", help="i/n: of n loaders the one of every n-th symbol (ROLLUP_SHARD)")
+    options = parser.parse_args(argv)
+    if options.final and not options.once:
+        raise SettingsError("--final goes with --once")
+    settings = Settings.load(rollup_shard=options.shard)
+    logs.configure(settings)
+    stop = StopSignal()
+    usage.trim(now_ms())
+    rollup = Rollup(settings, stop, FactTables(settings))
+    with present(JOB, metrics.serve(settings.metrics_host, settings.rollup_metrics_port)):
+        rollup.run(once=options.once, is_final=options.final)
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)

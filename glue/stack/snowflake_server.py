@@ -1,0 +1,116 @@
+"""The process of the local Snowflake: fakesnow's server with logins, files and one writer at a time.
+
+`python -m glue.stack.snowflake_server --port N`, started by `glue.stack up` in its own folder.
+"""
+
+import argparse
+import gzip
+import json
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import fakesnow.server as server  # `from fakesnow import server` is a function
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from glue.cli import run
+from glue.stack import snowflake_batch
+from glue.stack.part import LOOPBACK
+from glue.stack.snowflake_blobs import Blobs
+from glue.stack.snowflake_channels import Channels
+from glue.stack.snowflake_session import Session, SessionStore
+from glue.stack.snowflake_streaming import Streaming
+from glue.stack.snowflake_users import Users
+
+DEFAULT_ROLE = "PUBLIC"
+THREADS = 200
+"""Statements at once; those that wait for the lock must leave some for its holder."""
+
+
+async def login(request: Request) -> Response:
+    """Check who logs in, then let fakesnow open the session, and keep its parameters."""
+    body = await request.body()
+    if request.headers.get("Content-Encoding") == "gzip":
+        body = gzip.decompress(body)
+    data = json.loads(body)["data"]
+    if refusal := request.app.state.users.refusal(data):
+        code, text = refusal
+        return JSONResponse({"data": {}, "code": code, "message": text, "success": False})
+    answer = await server.login_request(request)
+    content = json.loads(bytes(answer.body))
+    session = server.sessions[content["data"]["token"]]
+    assert isinstance(session, Session)  # noqa: S101 - for the type checker
+    session.token = content["data"]["token"]
+    session.role = (request.query_params.get("roleName") or DEFAULT_ROLE).upper()
+    session.parameters = {name.upper(): value for name, value in data.get("SESSION_PARAMETERS", {}).items()}
+    session.save()
+    return answer
+
+
+async def session(request: Request) -> Response:
+    """Answer heartbeats, and close a session whose client says good-bye."""
+    token = request.headers.get("Authorization", "")[17:-1]
+    opened = server.sessions.get(token)
+    answer = await server.session(request)
+    if isinstance(opened, Session):
+        if token in server.sessions:
+            opened.save()
+        else:
+            opened.end()
+    return answer
+
+
+async def health(_request: Request) -> Response:
+    """Answer once the databases are open."""
+    return JSONResponse({"status": "ok"})
+
+
+def application(folder: Path) -> Starlette:
+    """Return the server over the databases of a folder."""
+    users = Users(folder)
+    store = SessionStore(folder, users)
+    server.shared_fs = store
+    server.sessions.update(store.saved_sessions())
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
+        yield
+        store.close()
+
+    own: dict[str, Callable[[Request], Awaitable[Response]]] = {
+        "/session/v1/login-request": login,
+        "/session": session,
+        "/session/heartbeat": session,
+    }
+    more = [
+        *(Route(path, answer, methods=["POST"]) for path, answer in own.items()),
+        *snowflake_batch.ROUTES,
+        *Streaming(users, Blobs(folder), Channels(store)).routes,
+    ]
+    routes = [route for route in server.routes if route.path not in {r.path for r in more}]
+    routes += more
+    app = Starlette(routes=[*routes, Route("/health", health)], lifespan=lifespan)
+    app.state.users = users
+    return app
+
+
+def main(argv: list[str]) -> int:
+    """Serve until SIGTERM."""
+    parser = argparse.ArgumentParser(prog="python -m glue.stack.snowflake_server", description=__doc__)
+    parser.add_argument("--port", type=int, required=True)
+    options = parser.parse_args(argv)
+    logging.getLogger("sqlglot").setLevel(logging.ERROR)  # `unsupported syntax` of what is only acknowledged
+    app = application(Path.cwd())
+    uvicorn.run(app, host=LOOPBACK, port=options.port, log_level="info", access_log=False)
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,338 @@
+"""Sessions of the local Snowflake: fakesnow's cursors, one writer at a time."""
+
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import sqlglot
+from fakesnow.conn import FakeSnowflakeConnection
+from fakesnow.cursor import FakeSnowflakeCursor
+from snowflake.connector.errors import ProgrammingError
+from sqlglot import exp
+
+from glue.stack import fakesnow_gaps as gaps
+from glue.stack import snowflake_statements
+from glue.stack.snowflake_catalog import forget_dropped
+from glue.stack.snowflake_statements import DONE
+from glue.stack.snowflake_tokens import Saved, Tokens
+from glue.stack.snowflake_users import Users
+
+DETACHED_AFTER_S = 10.0
+"""A transaction whose client has been silent for so long is rolled back when another one waits for it."""
+LOCK_POLL_S = 0.25
+DEFAULT_LOCK_TIMEOUT_S = 43_200
+READING = (exp.Select, exp.SetOperation, exp.Show, exp.Describe, exp.Use, exp.Set, exp.ListStage, exp.Put)
+WORK = (exp.Select, exp.SetOperation, exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.Copy)
+"""What a warehouse is needed for."""
+AUTO_SUSPEND_S = 60.0
+"""Of the warehouse in snowflake/00_setup.sql."""
+
+
+class Warehouse:
+    """When the warehouse of an account would run: it resumes for work, and suspends after a while without.
+
+    `clock` gives seconds that never go back.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._until = -math.inf
+
+    def work(self) -> None:
+        """Note that a statement runs or has just ended."""
+        self._until = self._clock() + AUTO_SUSPEND_S
+
+    @property
+    def state(self) -> str:
+        """As SHOW WAREHOUSES tells it."""
+        return "STARTED" if self._clock() < self._until else "SUSPENDED"
+
+
+class WriteLock:
+    """Held by the session that writes: for a statement, or from BEGIN to the end of its transaction.
+
+    DuckDB fails the transaction that comes second to a row; Snowflake lets it wait.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._holder: Session | None = None
+
+    def acquire(self, session: "Session") -> None:
+        """Wait for the lock up to the session's LOCK_TIMEOUT; nothing to do where it is held already.
+
+        Raises:
+            ProgrammingError: the time is over.
+        """
+        deadline = time.monotonic() + float(session.parameters.get("LOCK_TIMEOUT", DEFAULT_LOCK_TIMEOUT_S))
+        with self._changed:
+            while self._holder not in (None, session):
+                holder = self._holder
+                assert holder is not None  # noqa: S101 - for the type checker
+                if holder.silent_s > DETACHED_AFTER_S:
+                    holder.abandon()
+                    self._holder = None
+                elif time.monotonic() > deadline:
+                    tag = holder.parameters.get("QUERY_TAG", "")
+                    raise ProgrammingError(
+                        msg=f"a transaction of another session (query tag '{tag}') has the lock and did not "
+                        "release it in time; the statement was aborted due to LOCK_TIMEOUT",
+                        errno=625,
+                        sqlstate="57014",
+                    )
+                else:
+                    self._changed.wait(LOCK_POLL_S)
+            self._holder = session
+
+    def release(self, session: "Session") -> None:
+        """Let the next one write; fine when the session does not hold it."""
+        with self._changed:
+            if self._holder is session:
+                self._holder = None
+                self._changed.notify_all()
+
+
+class Session(FakeSnowflakeConnection):
+    """A session; `parameters` are of its login and of ALTER SESSION, `token` is what its client shows."""
+
+    def __init__(
+        self, *args: Any, lock: WriteLock, users: Users, warehouse: Warehouse, tokens: Tokens, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.lock = lock
+        self.warehouse = warehouse
+        self.users = users
+        self._tokens = tokens
+        self.token = ""
+        self.parameters: dict[str, Any] = {}
+        self.role = ""
+        self.has_transaction = False
+        self._busy = 0
+        self._heard_at = time.monotonic()
+
+    @property
+    def silent_s(self) -> float:
+        """For how long its client has not been heard of, s; 0 while a statement runs."""
+        return 0.0 if self._busy else time.monotonic() - self._heard_at
+
+    @property
+    def place(self) -> list[str]:
+        """The current database and schema."""
+        return [self.database or "", self.schema or ""]
+
+    def cursor(self, cursor_class: Any = None) -> "Cursor":
+        """Return a cursor of this session."""
+        return Cursor(conn=self, duck_conn=self._duck_conn)
+
+    def begin_statement(self) -> None:
+        """Note that the client is there."""
+        self._busy += 1
+
+    def end_statement(self) -> None:
+        """Note when the client was heard last."""
+        self._busy -= 1
+        self._heard_at = time.monotonic()
+        self.save()
+
+    def save(self) -> None:
+        """Keep the session for the case of a restart, but not in the middle of a transaction."""
+        if not self.token:
+            return
+        if self.has_transaction:
+            self._tokens.forget(self.token)
+            return
+        saved = Saved(
+            database=self.database,
+            schema=self.schema,
+            role=self.role,
+            autocommit=bool(self._autocommit),
+            parameters=self.parameters,
+            seen_s=time.time(),
+        )
+        self._tokens.save(self.token, saved)
+
+    def abandon(self) -> None:
+        """Roll back what a client left open."""
+        self.has_transaction = False
+        self._in_transaction = False
+        self._duck_conn.rollback()
+
+    def end(self) -> None:
+        """Close the session; an open transaction is rolled back."""
+        self.close()
+        self.lock.release(self)
+        self._tokens.forget(self.token)
+
+
+class Cursor(FakeSnowflakeCursor):
+    """A cursor whose writes take turns, and that answers what fakesnow leaves out."""
+
+    _conn: Session
+
+    def execute(self, command: str, params: Any = None, *args: Any, **kwargs: Any) -> "Cursor":
+        """Run one statement.
+
+        Raises:
+            ProgrammingError: whatever went wrong, in the terms of SQL.
+        """
+        session = self._conn
+        session.begin_statement()
+        is_work = False
+        try:
+            if session.users.take_key(command):
+                return self._answer(DONE)
+            if gaps.is_account_level(command):
+                return self._answer(f"SELECT '{gaps.NOT_APPLIED}' AS status")
+            binds = kwargs.get("binding_params") or params
+            sql = snowflake_statements.answer(self._duck_conn, command, binds, session.place, session.role)
+            if sql is not None:
+                return self._answer(sql)
+            statement = sqlglot.parse_one(command, read="snowflake")
+            if isinstance(statement, exp.Show) and statement.name.upper() == "WAREHOUSES":
+                return self._answer(gaps.warehouses(statement, session.warehouse.state))
+            is_work = isinstance(statement, WORK)
+            if is_work:
+                session.warehouse.work()
+            if isinstance(statement, READING):
+                super().execute(command, params, *args, **kwargs)
+                return self
+            if isinstance(statement, exp.Alter) and statement.args.get("kind") == "SESSION":
+                return self._alter_session(statement)
+            session.lock.acquire(session)
+            try:
+                self._write(statement, command, params, args, kwargs)
+            finally:
+                if not session.has_transaction:
+                    session.lock.release(session)
+        except ProgrammingError:
+            raise
+        except Exception as error:
+            raise gaps.as_sql_error(error) from error
+        finally:
+            if is_work:
+                session.warehouse.work()
+            session.end_statement()
+        return self
+
+    def _write(self, statement: exp.Expr, command: str, params: Any, args: Any, kwargs: Any) -> None:
+        session = self._conn
+        if name := gaps.existing(self._duck_conn, statement, session.place):
+            self._answer(f"SELECT '{name} already exists, statement succeeded.' AS status")
+            return
+        if gaps.StagedCopy.is_one(statement):
+            self._copy(statement)
+            return
+        if isinstance(statement, exp.Create) and statement.kind == "TABLE":
+            command = gaps.without_keys(statement)
+        super().execute(command, params, *args, **kwargs)
+        if isinstance(statement, (exp.Drop, exp.Create)):
+            forget_dropped(self._duck_conn, statement, session.place)
+        if isinstance(statement, exp.Transaction):
+            session.has_transaction = True
+        elif isinstance(statement, exp.Commit | exp.Rollback):
+            session.has_transaction = False
+        elif not session._autocommit:
+            session.has_transaction = session._in_transaction
+
+    def _copy(self, statement: Any) -> None:
+        copy = gaps.StagedCopy(self._duck_conn, statement, self._conn.place, self._conn.table_stages)
+        is_outermost = not self._conn.has_transaction
+        if is_outermost:
+            self._duck_conn.begin()
+        loaded = []
+        try:
+            for file, was_loaded in copy.files():
+                rows = 0
+                if not was_loaded:
+                    self._execute(self._transform(copy.insert(file), None))
+                    rows = self._rowcount or 0
+                    copy.remember(file, rows)
+                loaded.append((file, rows, was_loaded))
+        except BaseException:
+            if is_outermost:
+                self._duck_conn.rollback()
+            raise
+        if is_outermost:
+            self._duck_conn.commit()
+        for file, _, was_loaded in loaded:
+            if not was_loaded:
+                copy.purge(file)
+        self._answer(gaps.result_of_copy(loaded))
+
+    def _alter_session(self, statement: exp.Expr) -> "Cursor":
+        for item in statement.find_all(exp.EQ):
+            self._conn.parameters[item.this.name.upper()] = item.expression.name
+        return self._answer(DONE)
+
+    def _answer(self, sql: str) -> "Cursor":
+        self._execute(sqlglot.parse_one(sql, read="duckdb"))
+        return self
+
+
+class SessionStore(gaps.Store):
+    """The databases, with sessions that take turns to write."""
+
+    def __init__(self, folder: Path, users: Users) -> None:
+        super().__init__(folder)
+        self._lock = WriteLock()
+        self._users = users
+        self._warehouse = Warehouse()
+        self._tokens = Tokens(folder)
+
+    def saved_sessions(self) -> dict[str, Session]:
+        """Open the sessions again that were there when the process ended, by their tokens."""
+        sessions = {}
+        for token, saved in self._tokens.saved.items():
+            sessions[token] = session = self.connect(
+                saved.database, saved.schema, autocommit=saved.autocommit
+            )
+            session.token, session.role, session.parameters = token, saved.role, saved.parameters
+        return sessions
+
+    @contextmanager
+    def transaction(self, lock_timeout_s: float) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Open a transaction as the one writer; it commits with the block, and an error rolls it back.
+
+        Raises:
+            ProgrammingError: another session's transaction is open for longer than `lock_timeout_s`.
+        """
+        session = self.connect()
+        session.parameters = {"LOCK_TIMEOUT": lock_timeout_s, "QUERY_TAG": "snowpipe-streaming"}
+        session.begin_statement()
+        try:
+            self._lock.acquire(session)
+            duck = session._duck_conn
+            duck.begin()
+            try:
+                yield duck
+            except BaseException:
+                duck.rollback()
+                raise
+            duck.commit()
+        finally:
+            session.end_statement()
+            session.end()
+
+    def connect(
+        self, database: str | None = None, schema: str | None = None, nop_regexes: Any = None, **kwargs: Any
+    ) -> Session:
+        """Open a session."""
+        return Session(
+            self.duck_conn.cursor(),
+            self.results_cache,
+            database,
+            schema,
+            create_database=False,
+            create_schema=False,
+            db_path=self.db_path,
+            lock=self._lock,
+            users=self._users,
+            warehouse=self._warehouse,
+            tokens=self._tokens,
+            **kwargs,
+        )

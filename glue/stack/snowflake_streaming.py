@@ -1,0 +1,197 @@
+"""Snowpipe Streaming of the local Snowflake: the endpoints that the ingest SDK of the Kafka connector calls.
+
+Every answer has HTTP status 200 and a status code of its own, as Snowflake's; who is unknown gets a 401.
+"""
+
+import logging
+import secrets
+from typing import Any
+
+import msgspec
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from glue.stack.snowflake_blobs import BlobRefused, Blobs
+from glue.stack.snowflake_channels import NO_CHANNEL, OK, RETRY, ChannelRefused, Channels, Claim, Table
+from glue.stack.snowflake_users import Users
+
+DEPLOYMENT_ID = 1
+MALFORMED = 11
+Body = dict[str, Any]
+
+logger = logging.getLogger("uvicorn.error")
+
+
+class Streaming:
+    """Answers for one folder of blobs and the channels of one store."""
+
+    def __init__(self, users: Users, blobs: Blobs, channels: Channels) -> None:
+        self._users = users
+        self._blobs = blobs
+        self._channels = channels
+
+    @property
+    def routes(self) -> list[Route]:
+        """The endpoints, and the one for telemetry, which is thrown away."""
+        endpoints = {
+            "client/configure": self.configure,
+            "channels/open": self.open,
+            "channels/status": self.status,
+            "channels/drop": self.drop,
+            "channels/write/blobs": self.register,
+        }
+        return [
+            *(self._route(f"/v1/streaming/{path}/", answer) for path, answer in endpoints.items()),
+            Route("/telemetry/send/sessionless", _thanks, methods=["POST"]),
+            Route("/telemetry/send", _thanks, methods=["POST"]),
+        ]
+
+    def configure(self, _request: Body) -> Body:
+        """Give a client a prefix of its own for its blobs, and the folder where they go."""
+        stage: Body = {
+            "locationType": "LOCAL_FS",
+            "location": str(self._blobs.folder),
+            "path": "",
+            "creds": {},
+            "region": None,
+            "endPoint": None,
+            "storageAccount": None,
+            "presignedUrl": None,
+            "isClientSideEncrypted": False,
+            "useS3RegionalUrl": False,
+        }
+        return {
+            "status_code": OK,
+            "prefix": secrets.token_hex(8),
+            "deployment_id": DEPLOYMENT_ID,
+            "stage_location": stage,
+        }
+
+    def open(self, request: Body) -> Body:
+        """Open a channel: the client owns it from now on, and learns what is committed."""
+        table, name = Table.of(request), str(request.get("channel"))
+        channel, table_columns = self._channels.open(table, name, request.get("offset_token"))
+        return {
+            "status_code": OK,
+            "database": table.database,
+            "schema": table.schema,
+            "table": table.name,
+            "channel": name,
+            "client_sequencer": channel.client_sequencer,
+            "row_sequencer": channel.row_sequencer,
+            "offset_token": channel.offset_token,
+            "table_columns": table_columns,
+            "encryption_key": self._blobs.key_text,
+            "encryption_key_id": self._blobs.key_id,
+        }
+
+    def status(self, request: Body) -> Body:
+        """Tell what is committed through channels."""
+        found: list[Body] = []
+        for asked in request.get("channels") or []:
+            channel = self._channels.find(Table.of(asked), str(asked.get("channel_name")))
+            if channel is None:
+                found.append({"status_code": NO_CHANNEL})
+                continue
+            found.append(
+                {
+                    "status_code": OK,
+                    "persisted_offset_token": channel.offset_token,
+                    "persisted_client_sequencer": channel.client_sequencer,
+                    "persisted_row_sequencer": channel.row_sequencer,
+                }
+            )
+        return {"status_code": OK, "message": "Success", "channels": found}
+
+    def drop(self, request: Body) -> Body:
+        """Forget a channel."""
+        table, name = Table.of(request), str(request.get("channel"))
+        self._channels.drop(table, name, request.get("client_sequencer"))
+        names: Body = {
+            "database": table.database,
+            "schema": table.schema,
+            "table": table.name,
+            "channel": name,
+        }
+        return {"status_code": OK, "message": "Success", **names}
+
+    def register(self, request: Body) -> Body:
+        """Write the rows of blobs; every chunk is written or refused by itself."""
+        if not request.get("blobs"):
+            return {"status_code": MALFORMED, "message": "no blobs", "blobs": []}
+        answers = []
+        for blob in request["blobs"]:
+            chunks = [self._chunk(blob, chunk) for chunk in blob.get("chunks") or []]
+            answers.append({"chunks": chunks})
+            codes = {channel["status_code"] for chunk in chunks for channel in chunk["channels"]}
+            if RETRY not in codes:  # else the client asks for it once more
+                self._discard(str(blob.get("path")))
+        self._blobs.prune()
+        return {"status_code": OK, "message": "Success", "blobs": answers}
+
+    def _chunk(self, blob: Body, chunk: Body) -> Body:
+        table = Table.of(chunk)
+        claims = [Claim.of(channel) for channel in chunk.get("channels") or []]
+        message: str | None = None
+        try:
+            codes = self._channels.judge(table, claims)
+            if codes is None:
+                codes = self._write(blob, chunk, table, claims)
+        except (BlobRefused, ChannelRefused) as refused:
+            logger.warning("chunk of %s refused with %d: %s", blob.get("path"), refused.code, refused)
+            codes, message = {claim.name: refused.code for claim in claims}, str(refused)
+        return {
+            "database": table.database,
+            "schema": table.schema,
+            "table": table.name,
+            "channels": [
+                {
+                    "status_code": codes[claim.name],
+                    "message": message,
+                    "channel": claim.name,
+                    "client_sequencer": claim.client_sequencer,
+                }
+                for claim in claims
+            ],
+        }
+
+    def _write(self, blob: Body, chunk: Body, table: Table, claims: list[Claim]) -> dict[str, int]:
+        with self._blobs.parquet(
+            str(blob.get("path") or ""),
+            str(blob.get("md5") or ""),
+            int(blob.get("bdec_version") or 0),
+            int(chunk.get("chunk_start_offset") or 0),
+            int(chunk.get("chunk_length") or 0),
+            str(chunk.get("chunk_md5") or ""),
+        ) as file:
+            return self._channels.write(table, claims, file, int((chunk.get("eps") or {}).get("rows") or 0))
+
+    def _discard(self, path: str) -> None:
+        try:
+            self._blobs.remove(path)
+        except BlobRefused:  # its name was refused, there is nothing to remove
+            return
+
+    def _route(self, path: str, answer: Any) -> Route:
+        async def serve(request: Request) -> Response:
+            token = request.headers.get("Authorization", "").removeprefix("Bearer ")
+            if not self._users.is_signed(token):
+                text = "JWT token is invalid."
+                return JSONResponse({"code": "390144", "message": text, "success": False}, status_code=401)
+            try:
+                body = msgspec.json.decode(await request.body(), type=dict[str, Any])
+            except msgspec.MsgspecError as error:
+                return JSONResponse({"status_code": MALFORMED, "message": str(error)})
+            try:
+                return JSONResponse(await run_in_threadpool(answer, body))
+            except ChannelRefused as refused:
+                logger.warning("%s refused with %d: %s", path, refused.code, refused)
+                return JSONResponse({"status_code": refused.code, "message": str(refused)})
+
+        return Route(path, serve, methods=["POST"])
+
+
+async def _thanks(_request: Request) -> Response:
+    return JSONResponse({"success": True})

@@ -1,0 +1,369 @@
+"""The dashboard in a real Chromium, on the real broker: what a trader sees and does."""
+
+import json
+import os
+import re
+import signal
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from glue.core.bars import Bar
+from glue.settings import Settings
+from tests.conftest import RunningStack
+from tests.processes import Command, env_of, running, until
+from tests.unit.dashboard_bars import bar
+from tests.warehouse import BarTopic
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run")
+FLAGS += ("--disable-background-networking",)
+REFRESH_MS = 200
+PICTURES = os.environ.get("DASHBOARD_PICTURES")
+"""A folder that keeps what the pages of the tests looked like at their end."""
+NEWEST = "tapeline.book.value.bars.at(-1)?.start_ts_ms"
+symbols = (f"T{i}" for i in count(1))
+
+
+@dataclass
+class Dashboard:
+    """A served dashboard and the topic that it shows."""
+
+    url: str
+    settings: Settings
+    topic: BarTopic
+    command: Command
+
+    def bars(self, symbol: str, ages: range) -> list[Bar]:
+        """Return bars that ended so many seconds ago, the oldest first."""
+        now_s = int(time.time())
+        made = [bar(0, symbol, open=50.0 + age, close=50.25 + age, high=51.0 + age, low=49.0) for age in ages]
+        for one, age in zip(made, ages, strict=True):
+            one.start_ts_ms = (now_s - age - 1) * 1000
+            one.end_ts_ms = one.start_ts_ms + 1000
+            one.bar_id = f"{symbol}-{one.start_ts_ms}"
+            one.api_send_ts_ms, one.ingest_ts_ms = one.start_ts_ms, one.end_ts_ms + 500
+        return made
+
+    def put(self, symbol: str, ages: range) -> list[Bar]:
+        """Produce such bars and wait until the dashboard has the newest."""
+        made = self.bars(symbol, ages)
+        self.topic.put(made)
+        until(lambda: made[-1].start_ts_ms in self.cached(symbol), f"bars of {symbol} in the cache")
+        return made
+
+    def cached(self, symbol: str) -> list[int]:
+        return [b["start_ts_ms"] for b in self.get(f"api/bars/{symbol}").get("bars", [])]
+
+    def get(self, path: str) -> dict[str, Any]:
+        try:
+            with urllib.request.urlopen(self.url + path, timeout=10) as answer:
+                return dict(json.load(answer))
+        except urllib.error.HTTPError as error:
+            with error:
+                return dict(json.load(error))
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> None:
+    command = Command("-m", "webapp", "build", cwd=tmp_path_factory.mktemp("build"))
+    assert command.wait(400) == 0, command.output
+
+
+@pytest.fixture(scope="module")
+def dashboard(
+    stack: RunningStack, built: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Dashboard]:
+    settings = stack.settings(dashboard_refresh_ms=REFRESH_MS, dashboard_port=0)
+    # Nothing to build with: what was built is served.
+    env = env_of(settings) | {"PATH": "/nonexistent"}
+    with running("-m", "webapp", cwd=tmp_path_factory.mktemp("dashboard"), env=env) as command:
+        url = command.wait_for("serving ").split()[-1]
+        yield Dashboard(url, settings, BarTopic(settings), command)
+        assert "Traceback" not in command.output, command.output
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if not CHROMIUM.exists():
+        pytest.skip(f"there is no {CHROMIUM} (apt-get install chromium)")
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=str(CHROMIUM), args=list(FLAGS))
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """A tab that must not complain on its console, nor ask another host for anything."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme="dark")
+    tab = context.new_page()
+    problems: list[str] = []
+    hosts: set[str] = set()
+    tab.on("console", lambda m: problems.append(m.text) if m.type in ("error", "warning") else None)
+    tab.on("pageerror", lambda error: problems.append(str(error)))
+    tab.on("request", lambda r: hosts.add(re.sub(r"^(\w+:/*[^/:]*).*", r"\1", r.url)))
+    yield tab
+    if PICTURES:
+        name = re.sub(r"\W+", "_", request.node.name)
+        tab.screenshot(path=Path(PICTURES) / f"{name}.png")
+    context.close()
+    assert problems == []
+    assert hosts <= {"http://127.0.0.1", "blob:http://127.0.0.1", "data:image", "blob:http"}
+
+
+def show(page: Page, dashboard: Dashboard, symbol: str) -> None:
+    page.goto(f"{dashboard.url}?symbol={symbol}")
+    page.wait_for_function("globalThis.tapeline?.drawing")
+
+
+def wait_for_bar(page: Page, made: Bar) -> None:
+    """Wait until a bar is the newest in the store, the chart, the price and the table."""
+    start = made.start_ts_ms
+    page.wait_for_function(f"{NEWEST} === {start}")
+    page.wait_for_function(f"tapeline.drawing.candles.data().at(-1)?.time === {start // 1000}")
+    page.wait_for_selector(f".last[data-start='{start}']")
+    assert page.text_content(".last .price") == f"{made.close:,.2f}"
+    assert page.text_content("tbody tr:first-child td:nth-child(5)") == f"{made.close:,.2f}"
+
+
+def test_a_produced_bar_is_painted(page: Page, dashboard: Dashboard) -> None:
+    symbol = next(symbols)
+    made = dashboard.put(symbol, range(30, 10, -1))
+    show(page, dashboard, symbol)
+    wait_for_bar(page, made[-1])
+    chart = page.locator(".canvas")
+    before = chart.screenshot()
+    (newest,) = dashboard.put(symbol, range(5, 4, -1))
+    wait_for_bar(page, newest)
+    assert chart.screenshot() != before
+    page.wait_for_function("tapeline.paints.length > 0")
+    assert page.locator(".fields").text_content().count(newest.bar_id) == 1
+
+
+def test_a_bar_that_comes_late_takes_its_place(page: Page, dashboard: Dashboard) -> None:
+    symbol = next(symbols)
+    made = dashboard.bars(symbol, range(30, 20, -1))
+    dashboard.topic.put([b for b in made if b is not made[5]])
+    show(page, dashboard, symbol)
+    wait_for_bar(page, made[-1])
+    dashboard.topic.put([made[5]])
+    page.wait_for_function(
+        "times => tapeline.drawing.candles.data().map(c => c.time).join() === times.join()",
+        arg=[b.start_ts_ms // 1000 for b in made],
+    )
+
+
+def test_switched_off_nothing_moves_and_on_again_nothing_is_missing(page: Page, dashboard: Dashboard) -> None:
+    symbol = next(symbols)
+    made = dashboard.put(symbol, range(30, 20, -1))
+    show(page, dashboard, symbol)
+    wait_for_bar(page, made[-1])
+    switch = page.get_by_role("switch", name="Auto-refresh")
+    switch.click()
+    page.wait_for_selector("[role=switch][aria-checked=false]")
+    page.wait_for_selector("text=PAUSED")
+    before = page.locator("body").inner_text()
+    made += dashboard.put(symbol, range(15, 5, -1))
+    page.wait_for_timeout(REFRESH_MS * 5)
+    assert page.locator("body").inner_text() == before
+    switch.click()
+    wait_for_bar(page, made[-1])
+    assert page.evaluate("tapeline.drawing.candles.data().length") == len(made)
+
+
+def test_another_symbol_is_found_by_the_keyboard(page: Page, dashboard: Dashboard) -> None:
+    first, second = next(symbols), f"{next(symbols)}.Other/X"
+    made = {symbol: dashboard.put(symbol, range(20, 10, -1)) for symbol in (first, second)}
+    show(page, dashboard, first)
+    wait_for_bar(page, made[first][-1])
+    box = page.get_by_role("combobox", name="Symbol")
+    box.click()
+    page.wait_for_selector(f"[role=option]:has-text('{second}')")
+    box.fill("other/")
+    page.keyboard.press("Enter")
+    wait_for_bar(page, made[second][-1])
+    assert box.input_value() == second
+    (newest,) = dashboard.put(second, range(3, 2, -1))
+    wait_for_bar(page, newest)
+
+
+def test_a_panned_chart_stays_where_it_is_until_the_viewer_goes_back(
+    page: Page, dashboard: Dashboard
+) -> None:
+    symbol = next(symbols)
+    made = dashboard.put(symbol, range(200, 20, -1))
+    show(page, dashboard, symbol)
+    wait_for_bar(page, made[-1])
+    place = page.locator(".canvas").bounding_box()
+    assert place is not None
+    x, y = place["x"] + 200, place["y"] + 120
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 400, y, steps=5)
+    page.mouse.up()
+    page.mouse.move(x, place["y"] + place["height"] + 80)
+    back = page.get_by_role("button", name="Back to newest")
+    back.wait_for()
+    seen = "JSON.stringify(tapeline.drawing.chart.timeScale().getVisibleRange())"
+    held = page.evaluate(seen)
+    (newest,) = dashboard.put(symbol, range(5, 4, -1))
+    wait_for_bar(page, newest)
+    assert page.evaluate(seen) == held
+    back.click()
+    page.wait_for_function("tapeline.drawing.isAtEnd()")
+    back.wait_for(state="detached")
+
+
+def test_the_bars_can_be_taken_away_as_csv(page: Page, dashboard: Dashboard) -> None:
+    symbol = next(symbols)
+    made = dashboard.put(symbol, range(20, 10, -1))
+    show(page, dashboard, symbol)
+    wait_for_bar(page, made[-1])
+    with page.expect_download() as download:
+        page.get_by_role("button", name="CSV").click()
+    header, *lines = Path(download.value.path()).read_text().splitlines()
+    assert header.startswith("bar_id,symbol,start_ts_ms,open,")
+    assert [line.split(",")[0] for line in lines] == [b.bar_id for b in made]
+
+
+def test_the_table_is_sorted_by_its_heads(page: Page, dashboard: Dashboard) -> None:
+    symbol = next(symbols)
+    made = dashboard.put(symbol, range(20, 10, -1))
+    show(page, dashboard, symbol)
+    wait_for_bar(page, made[-1])
+    page.get_by_role("button", name="close").click()
+    page.wait_for_selector("th[aria-sort=descending]:has-text('close')")
+    assert page.text_content("tbody tr:first-child td:nth-child(5)") == f"{max(b.close for b in made):,.2f}"
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+@pytest.mark.parametrize("size", [(1440, 900), (390, 844)], ids=["desk", "phone"])
+def test_everybody_can_use_the_page(
+    page: Page, dashboard: Dashboard, theme: str, size: tuple[int, int]
+) -> None:
+    symbol = next(symbols)
+    made = dashboard.put(symbol, range(20, 10, -1))
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    page.emulate_media(color_scheme=theme)
+    show(page, dashboard, symbol)
+    wait_for_bar(page, made[-1])
+    assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
+    assert_usable(page)
+
+
+def assert_usable(page: Page) -> None:
+    """Check that axe finds nothing serious."""
+    found = Axe().run(page).response["violations"]
+    serious = [
+        (v["id"], [n["html"] for n in v["nodes"]]) for v in found if v["impact"] in ("serious", "critical")
+    ]
+    assert serious == []
+
+
+def test_the_watchlist_shows_what_was_put_on_it_also_after_a_reload(page: Page, dashboard: Dashboard) -> None:
+    first, second = next(symbols), next(symbols)
+    for symbol in (first, second):
+        dashboard.put(symbol, range(20, 10, -1))
+    page.add_init_script("localStorage['tapeline-watch'] ??= '-'")
+    show(page, dashboard, first)
+    page.get_by_role("button", name=f"+ Watch {first}").click()
+    entry = page.locator(".quotes li", has_text=first)
+    entry.wait_for()
+    (newest,) = dashboard.put(first, range(5, 4, -1))
+    entry.get_by_text(f"{newest.close:.2f}").wait_for()
+    assert len(entry.locator("polyline").get_attribute("points").split()) == 11
+    show(page, dashboard, second)
+    page.locator(".quotes li", has_text=first).get_by_role("button").first.click()
+    page.wait_for_function(f"tapeline.book.value.symbol === '{first}'")
+    page.get_by_role("button", name=f"Take {first} off the watchlist").click()
+    entry.wait_for(state="detached")
+
+
+def test_the_pipeline_page_shows_parts_levels_and_lag(page: Page, dashboard: Dashboard) -> None:
+    dashboard.put(next(symbols), range(20, 10, -1))
+    page.goto(f"{dashboard.url}pipeline")
+    page.locator("section[aria-label='Service levels'] tbody tr").first.wait_for()
+    assert page.get_by_text("engine (bins lead to bars)").count() == 1
+    page.get_by_text(f"{dashboard.settings.agg_output_topic} (dashboard)").wait_for()
+    assert_usable(page)
+
+
+def test_the_warehouse_page_shows_facts_or_says_why_not(
+    page: Page, dashboard: Dashboard, warehouse: Settings
+) -> None:
+    symbol = next(symbols)
+    dashboard.put(symbol, range(20, 10, -1))
+    show(page, dashboard, symbol)
+    page.get_by_role("link", name="Warehouse").click()
+    page.wait_for_selector("text=as of")
+    assert page.locator("section[aria-label='Minutes']").inner_text().count("no rows") == 1
+    assert page.get_by_role("combobox", name="Symbol").input_value() == symbol
+    assert_usable(page)
+    page.get_by_role("link", name="Live").click()
+    page.wait_for_function(f"globalThis.tapeline?.drawing && tapeline.book.value.symbol === '{symbol}'")
+
+
+def test_kafka_may_die_and_come_back(page: Page, dashboard: Dashboard, stack: RunningStack) -> None:
+    symbol = next(symbols)
+    made = dashboard.put(symbol, range(20, 10, -1))
+    show(page, dashboard, symbol)
+    wait_for_bar(page, made[-1])
+    stack.stack.kill("kafka", signal.SIGKILL)
+    try:
+        page.wait_for_selector(".pill:has-text('KAFKA DOWN')", timeout=60_000)
+        page.wait_for_selector("text=Kafka does not answer")
+        assert page.evaluate(NEWEST) == made[-1].start_ts_ms
+    finally:
+        stack.stack.up()
+    (newest,) = dashboard.put(symbol, range(5, 4, -1))
+    page.wait_for_function(f"{NEWEST} === {newest.start_ts_ms}", timeout=60_000)
+    wait_for_bar(page, newest)
+    page.wait_for_selector(".pill:not(:has-text('KAFKA DOWN'))")
+
+
+def test_a_login_is_asked_for_and_opens_the_live_page(
+    browser: Browser, stack: RunningStack, built: None, tmp_path: Path
+) -> None:
+    settings = stack.settings(dashboard_port=0)
+    env = env_of(settings) | {"DASHBOARD_USER": "ann", "DASHBOARD_PASSWORD": "s3cret:ü"}
+    with running("-m", "webapp", cwd=tmp_path, env=env) as command:
+        url = command.wait_for("serving ").split()[-1]
+        served = Dashboard(url, settings, BarTopic(settings), command)
+        with pytest.raises(urllib.error.HTTPError, match="401") as refused:
+            urllib.request.urlopen(url, timeout=10)
+        refused.value.close()
+        assert served.get("api/health")["condition"] in ("starting", "waiting")
+        context = browser.new_context(http_credentials={"username": "ann", "password": "s3cret:ü"})
+        page = context.new_page()
+        (newest,) = served.bars("IN", range(5, 4, -1))
+        served.topic.put([newest])
+        show(page, served, "IN")
+        wait_for_bar(page, newest)
+        context.close()
+    assert "Traceback" not in command.output
+
+
+def test_a_port_that_is_taken_is_named(dashboard: Dashboard, built: None, tmp_path: Path) -> None:
+    port = dashboard.url.rsplit(":", 1)[1].strip("/")
+    command = Command("-m", "webapp", "--port", port, cwd=tmp_path, env=env_of(dashboard.settings))
+    assert command.wait() == 2
+    assert f"DASHBOARD_PORT={port}" in command.output
+    assert "Traceback" not in command.output
+
+
+def test_an_open_dashboard_warns(dashboard: Dashboard, tmp_path: Path) -> None:
+    env = env_of(dashboard.settings)
+    with running("-m", "webapp", "--host", "0.0.0.0", "--port", "0", cwd=tmp_path, env=env) as command:  # noqa: S104
+        command.wait_for("set DASHBOARD_USER and DASHBOARD_PASSWORD")
+        command.wait_for("serving ")
+        assert command.stop() == 0

@@ -1,0 +1,160 @@
+"""`glue.deploy connect` against a worker that does everything wrong."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from glue.deploy import connect as connectors
+from glue.deploy.__main__ import main
+from glue.errors import SettingsError, TapelineError, TransientError
+from tests.fake_rest import FakeConnect, serving
+
+CONFIG = {"connector.class": "x.Sink", "topics": "ticks.agg.1s", "tasks.max": "1"}
+
+
+@pytest.fixture
+def worker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeConnect]:
+    """Serve a worker, with one connector file to deploy."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "connect").mkdir()
+    (tmp_path / "connect" / "bars.json").write_text(json.dumps(CONFIG))
+    monkeypatch.setattr(connectors, "CONNECT_DIR", tmp_path / "connect")
+    fake = FakeConnect()
+    with serving(fake):
+        monkeypatch.setenv("CONNECT_URL", fake.url)
+        monkeypatch.setenv("REST_TIMEOUT_MS", "900")
+        yield fake
+
+
+def outcomes(capsys: pytest.CaptureFixture[str]) -> list[tuple[str, str]]:
+    return [(o["name"], o["state"]) for o in json.loads(capsys.readouterr().out)]
+
+
+def test_a_connector_is_created_once_and_then_left(worker, capsys):
+    worker.states = [["UNASSIGNED"], ["RUNNING"], ["RUNNING", "RUNNING"]]
+    assert main(["connect", "--json"]) == 0
+    assert outcomes(capsys) == [("bars", "created")]
+    assert worker.connectors["bars"] == CONFIG | {"name": "bars"}
+    assert main(["connect", "--json"]) == 0
+    assert outcomes(capsys) == [("bars", "exists")]
+    assert [method for method, _, _ in worker.asked].count("PUT") == 1
+
+
+def test_a_changed_file_changes_the_connector(worker, capsys):
+    worker.connectors["bars"] = CONFIG | {"name": "bars", "tasks.max": "4"}
+    assert main(["connect", "--json", "--dry-run"]) == 0
+    assert outcomes(capsys) == [("bars", "would be changed")]
+    assert main(["connect", "--json"]) == 0
+    assert outcomes(capsys) == [("bars", "changed")]
+    assert worker.connectors["bars"]["tasks.max"] == "1"
+
+
+def test_a_dry_run_changes_nothing(worker, capsys):
+    assert main(["connect", "--json", "--dry-run"]) == 0
+    assert outcomes(capsys) == [("bars", "would be created")]
+    assert not worker.connectors
+
+
+def test_a_rebalance_is_waited_for(worker, capsys):
+    conflict = (
+        409,
+        {"error_code": 409, "message": "Cannot complete request because of a conflicting operation"},
+    )
+    worker.times(2, "PUT", conflict)
+    assert main(["connect", "--json"]) == 0
+    assert outcomes(capsys) == [("bars", "created")]
+
+
+def test_a_rebalance_without_end_is_told_as_such(worker):
+    worker.times(99, "PUT", (409, {"error_code": 409, "message": "rebalancing"}))
+    with pytest.raises(TransientError, match=r"connect/bars\.json: .*409: rebalancing .*REST_TIMEOUT_MS"):
+        main(["connect"])
+
+
+def test_a_refused_configuration_is_told_with_the_workers_reason(worker):
+    worker.times(1, "PUT", (400, {"error_code": 400, "message": "Missing required configuration topics"}))
+    with pytest.raises(TapelineError, match=r"connect/bars\.json: .*Missing required configuration topics"):
+        main(["connect"])
+
+
+def test_a_failed_task_is_told_with_its_trace(worker):
+    worker.states = [["RUNNING", "FAILED"]]
+    worker.trace = "org.apache.kafka.connect.errors.ConnectException: no such table\n\tat x"
+    with pytest.raises(
+        TapelineError, match=r"connect/bars\.json: the connector has failed:\n  org.*no such table"
+    ):
+        main(["connect"])
+
+
+def test_a_connector_that_never_runs_is_told_after_the_time_limit(worker):
+    worker.states = [["RUNNING"]]
+    with pytest.raises(TransientError, match=r"does not run after 0\.9 s \(REST_TIMEOUT_MS\): RUNNING"):
+        main(["connect"])
+
+
+def test_a_worker_that_hangs_is_told_after_the_time_limit(worker):
+    worker.times(1, "GET", (200, {}), after_s=1.2)
+    with pytest.raises(TransientError, match=r"CONNECT_URL=.* does not answer in 0\.9 s \(REST_TIMEOUT_MS\)"):
+        main(["connect"])
+
+
+def test_a_missing_worker_is_told_by_its_setting(worker, monkeypatch):
+    monkeypatch.setenv("CONNECT_URL", "http://127.0.0.1:9")
+    with pytest.raises(TransientError, match=r"CONNECT_URL=http://127\.0\.0\.1:9 does not answer there"):
+        main(["connect"])
+
+
+def test_an_address_that_is_not_set_is_told(worker, monkeypatch):
+    monkeypatch.setenv("CONNECT_URL", "")
+    with pytest.raises(SettingsError, match="CONNECT_URL is not set"):
+        main(["connect"])
+
+
+def test_something_else_at_the_address_is_no_worker(worker):
+    worker.times(1, "GET", (200, "<html>hello</html>"))
+    with pytest.raises(TapelineError, match="does not answer with JSON: '<html>hello</html>'"):
+        main(["connect"])
+
+
+def test_basic_auth_is_sent_and_its_refusal_names_the_settings(worker, monkeypatch):
+    monkeypatch.setenv("CONNECT_USER", "ops")
+    monkeypatch.setenv("CONNECT_PASSWORD", "hunter2")
+    worker.times(1, "GET", (401, {"message": "Unauthorized"}))
+    with pytest.raises(
+        TapelineError, match=r"HTTP 401: Unauthorized \(CONNECT_USER, CONNECT_PASSWORD\)"
+    ) as caught:
+        main(["connect"])
+    assert "hunter2" not in str(caught.value)
+    assert worker.authorizations == {"Basic b3BzOmh1bnRlcjI="}
+
+
+def test_a_file_that_is_no_configuration_is_told_by_its_name(worker, tmp_path):
+    (tmp_path / "connect" / "broken.json").write_text('{"tasks.max": 1}')
+    with pytest.raises(TapelineError, match=re.escape("connect/broken.json: Expected `str`, got `int`")):
+        main(["connect"])
+
+
+def test_drop_deletes_what_is_there(worker, capsys):
+    assert main(["connect", "--json"]) == 0
+    capsys.readouterr()
+    assert main(["connect", "--drop", "--json"]) == 0
+    assert outcomes(capsys) == [("bars", "dropped")]
+    assert main(["connect", "--drop", "--json"]) == 0
+    assert outcomes(capsys) == []
+
+
+def test_what_cannot_be_taken_back_is_refused(worker):
+    with pytest.raises(SettingsError, match="--drop takes back connect and ksql, not topics"):
+        main(["topics", "--drop"])
+
+
+def test_a_target_reads_its_own_settings(worker, monkeypatch, tmp_path, capsys):
+    monkeypatch.delenv("CONNECT_URL")
+    (tmp_path / ".env.prod").write_text(f"CONNECT_URL={worker.url}\n")
+    assert main(["connect", "--target", "prod", "--json"]) == 0
+    assert outcomes(capsys) == [("bars", "created")]
+    with pytest.raises(SettingsError, match=r"target test: its settings would be in \.env\.test"):
+        main(["connect", "--target", "test"])

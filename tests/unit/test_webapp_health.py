@@ -1,0 +1,158 @@
+"""Latencies, percentiles, conditions, badges and pace of the dashboard, by a clock of the test's own."""
+
+import msgspec
+import pytest
+
+from glue.io.topic_stats import Latency
+from glue.settings import Settings
+from tests.unit.dashboard_bars import T0, bar
+from webapp.cache import CachedBar
+from webapp.health import Facts, Session, against, age_ms, badges, condition, span
+from webapp.latency import STEPS, LatencyWindow, Sample, sample
+from webapp.pace import Pace
+
+SETTINGS = Settings(_env_file=None)
+OPEN = Session("America/New_York", "09:30-16:00")
+HOUR_MS = 3_600_000
+GOOD = Facts(
+    now_ms=T0 + 2000,
+    is_connected=True,
+    error="",
+    is_current=True,
+    filled=1.0,
+    bar_count=5,
+    newest_end_ms=T0 + 1000,
+    received_ms=T0 + 1600,
+    backlog=0,
+    latencies={step: Latency(100, 500, 700, 900) for step in STEPS},
+    dead_letters=0,
+)
+
+
+def but(**fields):
+    return msgspec.structs.replace(GOOD, **fields)
+
+
+def test_the_latencies_of_a_bar_are_counted_from_each_of_its_times():
+    taken = sample(CachedBar(bar(0), T0 + 1540, T0 + 1600, 1))
+    assert taken == Sample(receive_ms=T0 + 1600, api=1595, producer=90, emit=510, end=600, log=60)
+
+
+def test_a_bar_that_was_there_before_has_no_latency():
+    assert sample(CachedBar(bar(0), T0 + 1540, None, 1)) is None
+
+
+def test_a_bar_of_another_day_has_a_log_lag_and_nothing_else():
+    now = T0 + 400 * 86_400_000
+    cached = CachedBar(bar(0, api_send_ts_ms=None, ingest_ts_ms=now - 50), now - 40, now, 1)
+    assert sample(cached) == Sample(receive_ms=now, api=None, producer=50, emit=None, end=None, log=40)
+
+
+def test_percentiles_are_of_the_nearest_rank_over_the_last_minute():
+    window = LatencyWindow()
+    for i in range(1, 101):
+        window.add(Sample(T0 + i, api=None, producer=i, emit=None, end=10 * i, log=1))
+    summary = window.summary(T0 + 100)
+    assert summary["end"] == Latency(100, 500, 950, 990)
+    assert summary["producer"] == Latency(100, 50, 95, 99)
+    assert summary["api"] == Latency(0)
+    later = window.summary(T0 + 60_000 + 98)
+    assert later["end"] == Latency(2, 990, 1000, 1000)
+    assert window.summary(T0 + 200_000)["end"] == Latency(0)
+
+
+def test_the_window_holds_no_more_than_it_may():
+    window = LatencyWindow(most=10)
+    for i in range(50):
+        window.add(Sample(T0, api=i, producer=i, emit=i, end=i, log=i))
+    assert window.summary(T0)["end"] == Latency(10, 44, 49, 49)
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, "live"),
+        ({"is_connected": False}, "starting"),
+        ({"is_connected": False, "error": "no broker"}, "kafka_down"),
+        ({"bar_count": 0, "newest_end_ms": None}, "waiting"),
+        ({"is_current": False, "now_ms": T0 + 60_000}, "starting"),
+        ({"now_ms": T0 + 10_999}, "live"),
+        ({"now_ms": T0 + 11_000}, "stale"),
+        ({"now_ms": T0 + HOUR_MS}, "closed"),  # 16:00
+        ({"newest_end_ms": T0 - 400 * 86_400_000}, "replay"),
+        ({"newest_end_ms": T0 - 400 * 86_400_000, "now_ms": T0 + 30_000}, "stale"),
+        ({"newest_end_ms": T0 - 400 * 86_400_000, "received_ms": None}, "stale"),
+    ],
+)
+def test_the_condition_of_the_page(fields, expected):
+    assert condition(but(**fields), OPEN) == expected
+
+
+@pytest.mark.parametrize(
+    ("days", "hour", "is_open"),
+    [
+        (0, 0, True),
+        (0, 0.99, True),
+        (0, 1, False),
+        (0, -6, False),
+        (0, -5.5, True),
+        (4, 0, False),
+        (6, 0, True),
+    ],
+)
+def test_the_exchange_is_open_in_its_hours_on_weekdays(days, hour, is_open):
+    assert OPEN.is_open(T0 + int((days * 24 + hour) * HOUR_MS)) is is_open
+
+
+def test_without_hours_the_market_never_closes():
+    facts = but(now_ms=T0 + 90 * HOUR_MS)
+    assert condition(facts, Session("UTC", "")) == "stale"
+
+
+def test_badges_are_coloured_by_their_limits():
+    levels = {b.name: b.level for b in badges(GOOD, SETTINGS)}
+    assert set(levels.values()) == {"good"}
+    late = but(
+        now_ms=T0 + 4000,
+        backlog=20_000,
+        dead_letters=3,
+        latencies={step: Latency(9, 800, 1200, 1300) for step in STEPS},
+    )
+    assert {b.name: (b.value, b.level) for b in badges(late, SETTINGS)} == {
+        "latency p95": ("1200 ms", "bad"),
+        "log lag p95": ("1200 ms", "bad"),
+        "newest bar": ("3.0 s", "bad"),
+        "backlog": ("20,000", "bad"),
+        "dead letters": ("3", "warn"),
+    }
+
+
+def test_badges_say_where_there_is_nothing_to_say():
+    empty = but(newest_end_ms=None, bar_count=0, latencies={step: Latency(0) for step in STEPS})
+    assert [b.value for b in badges(empty, SETTINGS)] == ["n/a", "n/a", "n/a", "0", "0"]
+
+
+def test_the_age_of_a_replay_counts_from_when_its_bar_came():
+    old = but(newest_end_ms=T0 - 400 * 86_400_000)
+    assert age_ms(old) == 400
+    assert age_ms(but(newest_end_ms=T0 + 9000)) == 0  # a clock ahead of this one
+
+
+@pytest.mark.parametrize(("value", "level"), [(800, "good"), (801, "warn"), (1000, "warn"), (1001, "bad")])
+def test_a_level_turns_at_four_fifths_and_at_the_limit(value, level):
+    assert against(value, 1000) == level
+
+
+def test_spans_are_written_for_people():
+    written = [span(ms) for ms in (0, 1650, 12_400, 119_000, 130_000, 3 * HOUR_MS, 72 * HOUR_MS)]
+    assert written == ["0.0 s", "1.6 s", "12 s", "119 s", "2 min", "3 h", "3 d"]
+
+
+def test_a_page_is_sent_a_bar_when_it_comes_and_not_more_often_than_it_asked_for():
+    pace = Pace(1.0, 100.0)
+    pace.sent(has_bar=True, now_s=100.0)
+    assert pace.left_s(has_bar=True, now_s=100.9) <= 0
+    assert pace.left_s(has_bar=True, now_s=100.5) == pytest.approx(0.25)
+    assert pace.left_s(has_bar=False, now_s=101.0) == pytest.approx(0.5)
+    pace.sent(has_bar=False, now_s=101.5)
+    assert pace.left_s(has_bar=True, now_s=101.55) <= 0  # an age that was sent is not in a bar's way

@@ -1,0 +1,78 @@
+"""What the pages for operators are made of: history, shared answers, rows as text."""
+
+import asyncio
+from datetime import date, datetime
+from decimal import Decimal
+
+from glue.io.marts import as_text
+from tests.unit.dashboard_bars import T0
+from webapp.history import History
+from webapp.shared import Shared
+
+S0 = T0 // 1000
+
+
+def test_throughput_and_latency_are_those_of_each_five_seconds_of_append_time():
+    history = History()
+    for second in range(10):
+        history.add(T0 + second * 1000, T0 + second * 1000 - 600 - second, ticks=20)
+    assert history.throughput(T0 + 10_000) == [[S0, 20.0, 1.0], [S0 + 5, 20.0, 1.0]]
+    assert history.latency(T0 + 10_000) == [[S0, 602, 604], [S0 + 5, 607, 609]]
+
+
+def test_a_step_that_is_not_over_is_not_shown_and_a_silent_one_is():
+    history = History()
+    history.add(T0, T0 - 600, ticks=5)
+    assert history.throughput(T0 + 4999) == []
+    assert history.throughput(T0 + 15_000) == [[S0, 1.0, 0.2], [S0 + 5, 0.0, 0.0], [S0 + 10, 0.0, 0.0]]
+    assert history.latency(T0 + 10_000)[1] == [S0 + 5, None, None]
+
+
+def test_a_quarter_of_an_hour_is_kept():
+    history = History()
+    for second in range(0, 2000, 5):
+        history.add(T0 + second * 1000, T0 + second * 1000 - 600, ticks=5)
+    history.add(T0, T0 - 600, ticks=5)  # read from the past
+    rows = history.throughput(T0 + 2_000_000)
+    assert (rows[0][0], rows[-1][0]) == (S0 + 1105, S0 + 1995)
+    assert rows[0][2] == 0.2
+
+
+def test_bars_of_another_day_have_throughput_and_no_latency():
+    history = History()
+    history.add(T0, T0 - 400 * 86_400_000, ticks=5)
+    assert history.throughput(T0 + 5000) == [[S0, 1.0, 0.2]]
+    assert history.latency(T0 + 5000) == [[S0, None, None]]
+
+
+def test_an_answer_is_shared_until_it_is_too_old():
+    now, made = [100.0], []
+
+    def make() -> int:
+        made.append(now[0])
+        return len(made)
+
+    async def ask() -> None:
+        shared = Shared(make, lambda: now[0])
+        assert shared.age_s is None
+        assert await asyncio.gather(*[shared.get(300) for _ in range(20)]) == [1] * 20
+        now[0] += 299
+        assert (await shared.get(300), shared.age_s) == (1, 299)
+        assert await shared.get(float("inf")) == 1
+        now[0] += 1
+        assert await shared.get(300) == 2
+
+    asyncio.run(ask())
+    assert made == [100.0, 400.0]
+
+
+def test_numbers_of_a_column_have_the_decimals_that_one_of_them_needs():
+    rows = [
+        (datetime(2026, 11, 24, 21, 1), Decimal("189.50000000"), 1795, None, 0.25),  # noqa: DTZ001
+        (date(2026, 11, 24), Decimal("1189.12500000"), 2, Decimal("1.00"), 0.1234567),
+    ]
+    assert as_text(rows) == [
+        ["2026-11-24 21:01", "189.500", "1,795", "-", "0.250000"],
+        ["2026-11-24", "1,189.125", "2", "1", "0.123457"],
+    ]
+    assert as_text([]) == []

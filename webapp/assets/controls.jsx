@@ -1,0 +1,94 @@
+// Choices at the top of the page: symbol, time zone, theme.
+import { useEffect, useId, useState } from "react";
+import { exchangeZone, keep, theme, useValue, zone } from "$/public/store.js";
+
+const MOST_SHOWN = 50;
+
+/** A search box over the symbols; any symbol can be typed in. */
+export function SymbolPicker({ symbols, symbol, onPick }) {
+  const id = useId();
+  const [text, setText] = useState(null); // null: not being searched
+  const [at, setAt] = useState(0);
+  const wanted = (text ?? "").toUpperCase();
+  const found =
+    text === null
+      ? []
+      : [
+          ...symbols.filter((name) => name.toUpperCase().startsWith(wanted)),
+          ...symbols.filter((name) => !name.toUpperCase().startsWith(wanted) && name.toUpperCase().includes(wanted)),
+        ].slice(0, MOST_SHOWN);
+  const pick = (name) => {
+    setText(null);
+    if (name && name !== symbol) onPick(name);
+  };
+  const onKeyDown = (event) => {
+    if (event.key === "ArrowDown" || event.key === "ArrowUp") {
+      event.preventDefault();
+      if (text === null) setText("");
+      setAt((now) => Math.max(0, Math.min(found.length - 1, now + (event.key === "ArrowDown" ? 1 : -1))));
+    } else if (event.key === "Enter") {
+      pick(found[at] ?? text);
+      event.currentTarget.blur();
+    } else if (event.key === "Escape") {
+      setText(null);
+      event.currentTarget.blur();
+    }
+  };
+  return (
+    <div className="picker">
+      <input
+        role="combobox"
+        aria-label="Symbol"
+        aria-expanded={found.length > 0}
+        aria-controls={`${id}-list`}
+        aria-autocomplete="list"
+        aria-activedescendant={found.length ? `${id}-${at}` : undefined}
+        autoComplete="off"
+        spellCheck={false}
+        placeholder="Symbol"
+        value={text ?? symbol}
+        onFocus={(event) => event.currentTarget.select()}
+        onClick={() => text === null && (setText(""), setAt(0))}
+        onChange={(event) => (setText(event.target.value), setAt(0))}
+        onKeyDown={onKeyDown}
+        onBlur={() => setText(null)}
+      />
+      <ul role="listbox" id={`${id}-list`} aria-label="Symbols" hidden={!found.length}>
+        {found.map((name, i) => (
+          <li
+            key={name}
+            id={`${id}-${i}`}
+            role="option"
+            aria-selected={i === at}
+            onMouseDown={(event) => (event.preventDefault(), pick(name))}
+          >
+            {name}
+          </li>
+        ))}
+      </ul>
+    </div>
+  );
+}
+
+export function ZoneChoice({ exchange }) {
+  const chosen = useValue(zone);
+  useEffect(() => exchangeZone.set(exchange), [exchange]);
+  const own = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  return (
+    <select aria-label="Time zone" value={chosen} onChange={(event) => keep(zone, "zone", event.target.value)}>
+      <option value="exchange">{exchange.split("/").at(-1).replace("_", " ")} (exchange)</option>
+      <option value="viewer">{own.split("/").at(-1).replace("_", " ")} (here)</option>
+      <option value="utc">UTC</option>
+    </select>
+  );
+}
+
+export function ThemeChoice() {
+  const chosen = useValue(theme);
+  const other = chosen === "dark" ? "light" : "dark";
+  return (
+    <button type="button" className="icon" aria-label={`Use the ${other} theme`} title={`Use the ${other} theme`} onClick={() => keep(theme, "theme", other)}>
+      {chosen === "dark" ? "☀" : "☾"}
+    </button>
+  );
+}

@@ -1,0 +1,42 @@
+// Numbers and times as the page writes them.
+import { exchangeZone, zone } from "$/public/store.js";
+
+const HISTORICAL_MS = 86_400_000;
+
+/** The IANA zone of a choice; undefined is the viewer's own. */
+export const zoneOf = (choice) => ({ exchange: exchangeZone.value, utc: "UTC" })[choice];
+
+const formats = new Map();
+const format = (options) => {
+  const key = JSON.stringify([zone.value, exchangeZone.value, options]);
+  let made = formats.get(key);
+  if (!made) {
+    made = new Intl.DateTimeFormat("en-GB", { timeZone: zoneOf(zone.value), hourCycle: "h23", ...options });
+    formats.set(key, made);
+  }
+  return made;
+};
+const CLOCK = { hour: "2-digit", minute: "2-digit", second: "2-digit" };
+const DAY = { year: "numeric", month: "short", day: "2-digit" };
+
+export const clock = (ms) => (ms === null ? "–" : format(CLOCK).format(ms));
+export const clockMs = (ms) => (ms === null ? "–" : format({ ...CLOCK, fractionalSecondDigits: 3 }).format(ms));
+export const minute = (ms) => format({ hour: "2-digit", minute: "2-digit" }).format(ms);
+export const day = (ms) => format(DAY).format(ms);
+
+/** How many decimals the prices of some bars have, two to eight. */
+export const decimalsOf = (bars) => {
+  let most = 2;
+  for (const bar of bars.slice(-50)) {
+    for (const price of [bar.open, bar.high, bar.low, bar.close]) {
+      while (most < 8 && Math.abs(price * 10 ** most - Math.round(price * 10 ** most)) > 1e-4) most += 1;
+    }
+  }
+  return most;
+};
+export const price = (value, decimals) => value.toLocaleString("en-US", { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
+export const amount = (value) => value.toLocaleString("en-US", { maximumFractionDigits: Math.abs(value) < 1000 ? 4 : 0 });
+export const signed = (value, digits = 2) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(digits)}`;
+/** A latency from one wall clock to another; none where one is unknown or the feed is of another day. */
+export const latency = (from, to) =>
+  from === null || to === null || to - from >= HISTORICAL_MS ? "–" : `${(to - from).toLocaleString("en-US")} ms`;

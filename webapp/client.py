@@ -1,0 +1,103 @@
+"""The parts of the page that run in the browser, wrapped for Reflex: assets/*.jsx."""
+
+from typing import Any
+
+import reflex as rx
+
+CHARTS = "lightweight-charts@5.2.1"
+
+
+def _text(value: rx.Var[str]) -> tuple[rx.Var[str]]:
+    return (value,)
+
+
+class _Client(rx.NoSSRComponent):
+    """Drawn by the browser alone; all of them share the store of assets/store.js."""
+
+
+class BarFeed(_Client):
+    """Takes what the server sends into the browser's store; shows nothing."""
+
+    library = "$/public/feed.jsx"
+    tag = "BarFeed"
+    feed: rx.Var[dict[str, Any]]
+    on_gap: rx.EventHandler[rx.event.no_args_event_spec]
+
+
+class BarChart(_Client):
+    """Candles, volume and VWAP of the symbol; keeps the view while it is panned."""
+
+    library = "$/public/chart.jsx"
+    tag = "BarChart"
+    lib_dependencies: list[str] = [CHARTS]
+    history: rx.Var[int]
+
+
+class SymbolPicker(_Client):
+    """A search box over the symbols."""
+
+    library = "$/public/controls.jsx"
+    tag = "SymbolPicker"
+    symbols: rx.Var[list[str]]
+    symbol: rx.Var[str]
+    on_pick: rx.EventHandler[_text]
+
+
+class Watchlist(_Client):
+    """Chosen symbols with their newest price, its change and a line of the last two minutes."""
+
+    library = "$/public/watchlist.jsx"
+    tag = "Watchlist"
+    quotes: rx.Var[list[list[Any]]]
+    sparks: rx.Var[dict[str, Any]]
+    symbol: rx.Var[str]
+    on_pick: rx.EventHandler[_text]
+    on_toggle: rx.EventHandler[_text]
+
+
+class TimeLines(_Client):
+    """Lines over time; `points` are rows of a time in s and a value (or null) for each line."""
+
+    library = "$/public/lines.jsx"
+    tag = "TimeLines"
+    lib_dependencies: list[str] = [CHARTS]
+    title: rx.Var[str]
+    names: rx.Var[list[str]]
+    unit: rx.Var[str]
+    points: rx.Var[list[list[Any]]]
+
+
+class LastPrice(_Client):
+    """The newest close of the symbol and its change over the history."""
+
+    library = "$/public/panels.jsx"
+    tag = "LastPrice"
+
+
+class LatestBar(_Client):
+    """All fields of the newest bar, and how long it took to here."""
+
+    library = "$/public/panels.jsx"
+    tag = "LatestBar"
+
+
+class BarTable(_Client):
+    """The recent bars; sortable, and as a CSV file."""
+
+    library = "$/public/table.jsx"
+    tag = "BarTable"
+
+
+class ZoneChoice(_Client):
+    """In whose time zone times are shown."""
+
+    library = "$/public/controls.jsx"
+    tag = "ZoneChoice"
+    exchange: rx.Var[str]
+
+
+class ThemeChoice(_Client):
+    """Dark or light."""
+
+    library = "$/public/controls.jsx"
+    tag = "ThemeChoice"

@@ -1,0 +1,66 @@
+"""What every page has around it: name, pages, condition and badges."""
+
+import reflex as rx
+
+from webapp.client import ThemeChoice, ZoneChoice
+from webapp.state import Live
+
+PAGES = (("Live", "/"), ("Pipeline", "/pipeline"), ("Warehouse", "/warehouse"))
+CONDITIONS = (
+    ("live", "LIVE"),
+    ("replay", "REPLAY"),
+    ("starting", "STARTING"),
+    ("waiting", "WAITING"),
+    ("stale", "STALE"),
+    ("closed", "CLOSED"),
+    ("kafka_down", "KAFKA DOWN"),
+)
+
+
+def frame(title: str, *content: rx.Component) -> rx.Component:
+    """Return a page with its head."""
+    return rx.el.div(
+        rx.el.a("Skip to content", href="#main", class_name="skip"),
+        rx.el.header(
+            rx.el.div(rx.el.span("▍", class_name="mark", aria_hidden="true"), "TAPELINE", class_name="name"),
+            rx.el.nav(
+                *[
+                    rx.el.a(
+                        name,
+                        href=path,
+                        class_name="tab" + (" here" if name == title else ""),
+                        **({"aria_current": "page"} if name == title else {}),
+                    )
+                    for name, path in PAGES
+                ],
+                aria_label="Pages",
+            ),
+            pill(),
+            rx.el.div(rx.foreach(Live.badges, badge), class_name="badges", role="group", aria_label="Health"),
+            rx.el.div(ZoneChoice.create(exchange=Live.zone), ThemeChoice.create(), class_name="choices"),
+            class_name="top",
+        ),
+        rx.el.main(rx.el.h1(title, class_name="unseen"), *content, id="main", tab_index=-1),
+        class_name="page",
+    )
+
+
+def pill() -> rx.Component:
+    """Return the condition of the whole in one word."""
+    word = rx.match(Live.condition, *CONDITIONS, "…")
+    return rx.el.div(
+        rx.el.span(class_name="dot", aria_hidden="true"),
+        rx.cond(Live.is_live, word, "PAUSED"),
+        class_name="pill " + rx.cond(Live.is_live, Live.condition, "paused").to(str),
+        role="status",
+    )
+
+
+def badge(entry: rx.Var[list[str]], i: rx.Var[int]) -> rx.Component:
+    """Return a number with its name; its colour says whether it is within its limit."""
+    return rx.el.div(
+        rx.el.span(Live.hints[i][0], class_name="label"),
+        rx.el.span(entry[0], class_name="value"),
+        class_name="badge " + entry[1],
+        title=Live.hints[i][1],
+    )

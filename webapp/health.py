@@ -1,0 +1,159 @@
+"""How the dashboard says that things are: one condition for the page, and a badge for each number."""
+
+from datetime import datetime, time
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from glue.io.topic_stats import HISTORICAL_MS, Latency
+from glue.settings import Settings
+
+Level = Literal["good", "warn", "bad", "none"]
+Condition = Literal["starting", "kafka_down", "waiting", "replay", "live", "closed", "stale"]
+STALE_MS = 10_000
+"""Without a new bar for so long, what is on the screen is old."""
+WARN_SHARE = 0.8
+BACKLOG_WARN, BACKLOG_BAD = 1_000, 10_000
+
+
+class Badge(msgspec.Struct, frozen=True):
+    """A number for people: its level is the colour, `hint` says what it is and what it is held to."""
+
+    name: str
+    value: str
+    level: Level
+    hint: str
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """What a condition and the badges are made of, at one moment. Times in ms since 1970 UTC."""
+
+    now_ms: int
+    is_connected: bool
+    error: str
+    is_current: bool
+    """What was on the topic at the start has been read up to its end."""
+    filled: float
+    bar_count: int
+    newest_end_ms: int | None
+    """End of the newest bar of all symbols."""
+    received_ms: int | None
+    """When the newest bar came; None where all were there before this process."""
+    backlog: int
+    latencies: dict[str, Latency]
+    dead_letters: int
+    """In the last hour."""
+
+
+def is_historical(facts: Facts) -> bool:
+    """Tell whether the bars are of another time, as those of a replayed file."""
+    if facts.newest_end_ms is None:
+        return False
+    return (facts.received_ms or facts.now_ms) - facts.newest_end_ms >= HISTORICAL_MS
+
+
+def age_ms(facts: Facts) -> int | None:
+    """Return the age of the newest bar: by its end, in a replay by when it came, if that is known."""
+    if facts.newest_end_ms is None:
+        return None
+    if is_historical(facts):
+        return None if facts.received_ms is None else facts.now_ms - facts.received_ms
+    return max(0, facts.now_ms - facts.newest_end_ms)
+
+
+def condition(facts: Facts, session: "Session") -> Condition:
+    """Return what the page says: one word for the whole."""
+    if not facts.is_connected:
+        return "kafka_down" if facts.error else "starting"
+    if not facts.is_current:
+        return "starting"
+    if not facts.bar_count:
+        return "waiting"
+    age = age_ms(facts)
+    if age is not None and age < STALE_MS:
+        return "replay" if is_historical(facts) else "live"
+    if is_historical(facts):
+        return "stale"
+    return "stale" if session.is_open(facts.now_ms) else "closed"
+
+
+def badges(facts: Facts, settings: Settings) -> list[Badge]:
+    """Return the badges of the page, coloured by their service levels."""
+    end, log = facts.latencies["end"], facts.latencies["log"]
+    limit = settings.sla_dashboard_ms
+    age = age_ms(facts)
+    fresh_limit = settings.sla_fresh_ms
+    hint = f"bar end to here, 95th percentile of the last minute; limit {limit} ms"
+    if end.p95_ms is None:
+        latency = Badge("latency p95", "n/a", "none", hint)
+    else:
+        latency = Badge("latency p95", ms(end.p95_ms), against(end.p95_ms, limit), hint)
+    return [
+        latency,
+        Badge(
+            "log lag p95",
+            "n/a" if log.p95_ms is None else ms(log.p95_ms),
+            "none" if log.p95_ms is None else against(log.p95_ms, limit),
+            "appended by the broker to read here, 95th percentile of the last minute",
+        ),
+        Badge(
+            "newest bar",
+            "n/a" if age is None else span(age),
+            "none" if age is None else against(age, fresh_limit),
+            f"age of the newest bar of all symbols; limit {span(fresh_limit)}",
+        ),
+        Badge(
+            "backlog",
+            f"{facts.backlog:,}",
+            "bad" if facts.backlog >= BACKLOG_BAD else "warn" if facts.backlog >= BACKLOG_WARN else "good",
+            "bars on the topic that the dashboard has not read yet",
+        ),
+        Badge(
+            "dead letters",
+            f"{facts.dead_letters:,}",
+            "warn" if facts.dead_letters else "good",
+            "feed lines refused in the last hour",
+        ),
+    ]
+
+
+def against(value: float, limit: float) -> Level:
+    """Return the colour of a value against its limit: warn above four fifths of it, bad above it."""
+    return "bad" if value > limit else "warn" if value > limit * WARN_SHARE else "good"
+
+
+def ms(value: int) -> str:
+    """Return a latency in ms, a long one as a span."""
+    return f"{value} ms" if value < 10_000 else span(value)
+
+
+def span(ms: int) -> str:
+    """Return a time span as people read it; whole seconds from ten on."""
+    if ms < 10_000:
+        return f"{ms / 1000:.1f} s"
+    seconds = ms // 1000
+    if seconds < 120:
+        return f"{seconds} s"
+    minutes = seconds // 60
+    if minutes < 120:
+        return f"{minutes} min"
+    return f"{minutes // 60} h" if minutes < 48 * 60 else f"{minutes // 1440} d"
+
+
+class Session:
+    """The hours of the exchange, Monday to Friday; without hours it never closes. Holidays are not known."""
+
+    def __init__(self, zone: str, hours: str) -> None:
+        self._zone = ZoneInfo(zone)
+        self._hours: tuple[time, time] | None = None
+        if hours:
+            opens, _, closes = hours.partition("-")
+            self._hours = time.fromisoformat(opens), time.fromisoformat(closes)
+
+    def is_open(self, now_ms: int) -> bool:
+        """Tell whether the exchange is open at a wall time."""
+        if self._hours is None:
+            return True
+        local = datetime.fromtimestamp(now_ms / 1000, self._zone)
+        return local.weekday() < 5 and self._hours[0] <= local.time() < self._hours[1]

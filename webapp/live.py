@@ -1,0 +1,107 @@
+"""The live page."""
+
+import reflex as rx
+
+from webapp.client import BarChart, BarFeed, BarTable, LastPrice, LatestBar, SymbolPicker, Watchlist
+from webapp.frame import frame
+from webapp.state import HISTORIES_S, Live
+
+NOTICES = (
+    ("starting", "Starting", "Connecting to Kafka and reading the newest bars."),
+    ("waiting", "Waiting for data", "Kafka answers, but there is no bar yet. Is the worker running?"),
+    ("kafka_down", "Kafka does not answer", "What you see is what came before. It goes on by itself."),
+    ("stale", "No new bars", "The newest bar is old: worker, engine or feed stand still."),
+    ("closed", "Market closed", "No new bars outside the hours of the exchange."),
+)
+
+
+def live_page() -> rx.Component:
+    """Return the page."""
+    return frame(
+        "Live",
+        BarFeed.create(feed=Live.feed, on_gap=Live.resync),
+        rx.el.div(
+            rx.el.section(
+                rx.el.h2("Watchlist"),
+                Watchlist.create(
+                    quotes=Live.quotes,
+                    sparks=Live.sparks,
+                    symbol=Live.symbol,
+                    on_pick=Live.choose,
+                    on_toggle=Live.toggle_watch,
+                ),
+                class_name="panel watch",
+                aria_label="Watchlist",
+            ),
+            rx.el.section(
+                toolbar(),
+                notice(),
+                rx.el.div(
+                    BarChart.create(history=Live.history_s),
+                    class_name="stage",
+                ),
+                class_name="panel chart-panel",
+                aria_label="Chart",
+            ),
+            rx.el.section(
+                rx.el.h2("Latest bar"), LatestBar.create(), class_name="panel latest", aria_label="Latest bar"
+            ),
+            rx.el.section(BarTable.create(), class_name="panel recent", aria_label="Recent bars"),
+            class_name="grid",
+        ),
+    )
+
+
+def toolbar() -> rx.Component:
+    """Return what is chosen above the chart."""
+    return rx.el.div(
+        SymbolPicker.create(symbols=Live.symbols, symbol=Live.symbol, on_pick=Live.choose),
+        LastPrice.create(),
+        rx.el.div(class_name="spring"),
+        rx.el.div(
+            *[
+                rx.el.button(
+                    f"{seconds // 60} min",
+                    type="button",
+                    class_name=rx.cond(Live.history_s == seconds, "seg here", "seg"),
+                    aria_pressed=rx.cond(Live.history_s == seconds, "true", "false"),
+                    on_click=Live.set_history(str(seconds)),
+                )
+                for seconds in HISTORIES_S
+            ],
+            class_name="segments",
+            role="group",
+            aria_label="History",
+        ),
+        rx.el.button(
+            rx.el.span(class_name="knob", aria_hidden="true"),
+            "Auto-refresh",
+            type="button",
+            role="switch",
+            aria_checked=rx.cond(Live.is_live, "true", "false"),
+            class_name=rx.cond(Live.is_live, "switch on", "switch"),
+            on_click=Live.set_live(~Live.is_live),
+        ),
+        class_name="toolbar",
+    )
+
+
+def notice() -> rx.Component:
+    """Return the words for a condition in which nothing moves."""
+    return rx.match(
+        Live.condition,
+        *[
+            (
+                name,
+                rx.el.div(
+                    rx.el.strong(title),
+                    rx.el.span(text),
+                    rx.cond(Live.error != "", rx.el.code(Live.error)) if name == "kafka_down" else None,
+                    class_name=f"notice {name}",
+                    role="status",
+                ),
+            )
+            for name, title, text in NOTICES
+        ],
+        rx.fragment(),
+    )

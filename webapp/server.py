@@ -1,0 +1,109 @@
+"""Serving the built page and its live connection: one process, one port, no Node."""
+
+import asyncio
+import ipaddress
+import logging
+import os
+import signal
+import socket
+import sys
+from urllib.parse import urlsplit
+
+from granian.constants import Interfaces
+from granian.server.embed import Server
+
+from glue.errors import SettingsError
+from glue.settings import STATE_DIR, Settings
+from webapp.build import HERE, WEB_DIR
+from webapp.guard import App, Guard
+
+STOP_S = 1.0
+
+
+def serve(settings: Settings, port: int) -> None:
+    """Serve until SIGINT or SIGTERM."""
+    asyncio.run(_serve(settings, port))
+
+
+def url(host: str, port: int) -> str:
+    """Return the address of the page on this machine."""
+    shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # not bound, only compared
+    return f"http://{f'[{shown}]' if ':' in shown else shown}:{port}/"
+
+
+def asgi(settings: Settings) -> App:
+    """Return the app: that of Reflex, with the built page, behind the guard."""
+    os.environ |= {
+        "REFLEX_ENV_MODE": "prod",
+        "REFLEX_WEB_WORKDIR": str(WEB_DIR),
+        "REFLEX_STATES_WORKDIR": str(STATE_DIR / "webapp"),
+        "REFLEX_TELEMETRY_ENABLED": "false",
+        "REFLEX_CHECK_LATEST_VERSION": "false",
+        # Of Reflex's own names, hence the pinned version: the page is there, and served beside the rest.
+        "__REFLEX_SKIP_COMPILE": "true",
+        "__REFLEX_MOUNT_FRONTEND_COMPILED_APP": "true",
+        "REFLEX_BACKEND_ONLY": "true",
+    }
+    sys.path.insert(0, str(HERE))  # rxconfig
+    from webapp.app import app
+
+    return Guard(app(), settings.dashboard_user, settings.dashboard_password.get_secret_value())
+
+
+async def _serve(settings: Settings, port: int) -> None:
+    logging.getLogger("_granian").setLevel(logging.WARNING)
+    host = settings.dashboard_host
+    app = asgi(settings)
+    server = Server(app, address=host, port=port, interface=Interfaces.ASGI, log_enabled=False)
+    loop = asyncio.get_running_loop()
+    stopped = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopped.set)
+    serving = asyncio.create_task(server.serve())
+    announcing = asyncio.create_task(_announce(host, port))
+    await asyncio.wait([serving, asyncio.create_task(stopped.wait())], return_when=asyncio.FIRST_COMPLETED)
+    announcing.cancel()
+    server.stop()  # type: ignore[no-untyped-call]
+    await asyncio.wait([serving], timeout=STOP_S)  # it would wait for pages to be closed
+
+
+async def _announce(host: str, port: int) -> None:
+    """Say where the page is once it answers."""
+    address = url(host, port)
+    while True:
+        try:
+            _, writer = await asyncio.open_connection(urlsplit(address).hostname, port)
+        except OSError:
+            await asyncio.sleep(0.02)
+            continue
+        writer.close()
+        break
+    sys.stdout.write(f"serving {address}\n")
+    sys.stdout.flush()
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether an address is reached from this machine only."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def free_port(host: str, port: int) -> int:
+    """Return the port to listen on, having tried it.
+
+    Raises:
+        SettingsError: it is taken, or the host is no address of this machine.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind((host, port))
+        except OSError as error:
+            raise SettingsError(
+                f"the dashboard cannot listen at DASHBOARD_HOST={host}, DASHBOARD_PORT={port}: "
+                f"{error.strerror or error}"
+            ) from None
+        return int(trial.getsockname()[1])

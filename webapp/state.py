@@ -1,0 +1,220 @@
+"""What one open page knows and is sent: its symbol, whether it refreshes, and what has changed."""
+
+import time
+from collections.abc import Callable, Mapping
+
+import reflex as rx
+
+from glue.settings import Settings
+from webapp import metrics
+from webapp.cache import CachedBar
+from webapp.hub import Hub
+from webapp.pace import Pace
+
+hub = Hub(Settings.load())
+open_sessions: Callable[[], Mapping[str, str]] = dict
+"""Returns the pages that are connected, by client token; the app sets it."""
+HISTORIES_S = (60, 120, 300, 600, 900)
+MOST_SYMBOLS = 2_000
+"""Symbols that the picker lists; others can be typed in."""
+
+
+SPARK_S = 120
+MOST_WATCHED, DEFAULT_WATCHED = 24, 8
+NOTHING = "-"
+"""An empty watchlist; an empty text is one that was never touched."""
+
+
+def row(cached: CachedBar) -> list[float | int | str | None]:
+    """Return a bar as the page takes it; the order is that of FIELDS in assets/store.js."""
+    bar = cached.bar
+    return [
+        bar.start_ts_ms,
+        bar.open,
+        bar.high,
+        bar.low,
+        bar.close,
+        bar.volume,
+        bar.notional,
+        bar.vwap,
+        bar.trade_count,
+        bar.bin_count,
+        bar.max_lateness_ms,
+        bar.api_send_ts_ms,
+        bar.source_event_ts_ms,
+        bar.ingest_ts_ms,
+        cached.append_ms,
+        cached.receive_ms,
+        bar.source,
+    ]
+
+
+class Live(rx.State):
+    """The live page of one tab."""
+
+    symbol: str = ""
+    history_s: int = 300
+    is_live: bool = True
+    symbols: list[str] = []
+    feed: dict = {}
+    badges: list[list[str]] = []
+    hints: list[list[str]] = []
+    watch_text: str = rx.LocalStorage("", name="tapeline-watch")
+    quotes: list[list] = []
+    sparks: dict[str, list] = {}
+    condition: str = "starting"
+    filled: int = 0
+    error: str = ""
+    zone: str = hub.settings.dashboard_exchange_zone
+
+    _is_chart: bool = True
+    _generation: int = 0
+    _view: int = 0
+    _revision: int = 0
+
+    @rx.event
+    def opened(self) -> rx.event.EventSpec:
+        """Take the symbol from the address, if one is there, and begin to refresh."""
+        asked = self.router.url.query_parameters.get("symbol", "")
+        self.symbol = asked or self.symbol
+        self._is_chart = True
+        return Live.follow
+
+    @rx.event
+    def opened_elsewhere(self) -> rx.event.EventSpec:
+        """Refresh what is around every page, without bars."""
+        self._is_chart = False
+        return Live.follow
+
+    @rx.event
+    def toggle_watch(self, symbol: str) -> None:
+        """Put a symbol on the watchlist, or take it off."""
+        watched = self._watched()
+        kept = [name for name in watched if name != symbol] if symbol in watched else [*watched, symbol]
+        self.watch_text = ",".join(kept[-MOST_WATCHED:]) or NOTHING
+        self._push_quotes(with_sparks=True)
+
+    @rx.event
+    def choose(self, symbol: str) -> None:
+        """Show another symbol."""
+        self.symbol = symbol.strip()
+        self._start_view()
+
+    @rx.event
+    def set_history(self, seconds: str) -> None:
+        """Show more or less of the past."""
+        self.history_s = int(seconds)
+        self._start_view()
+
+    @rx.event
+    def resync(self) -> None:
+        """Send everything again: the page has missed something."""
+        self._start_view()
+
+    @rx.event
+    def set_live(self, is_live: bool) -> rx.event.EventSpec | None:
+        """Switch the refresh on or off."""
+        self.is_live = is_live
+        return Live.follow if is_live else None
+
+    @rx.event(background=True)
+    async def follow(self) -> None:
+        """Send what changes until the page closes or stops refreshing; a newer one ends this one."""
+        async with self:
+            self._generation += 1
+            mine = self._generation
+            token = self.router.session.client_token
+            if not self.is_live:
+                return
+            self._start_view()
+            symbol, seen = self.symbol, self._revision
+        pace = Pace(hub.settings.dashboard_refresh_ms / 1000, time.monotonic())
+        with metrics.SESSIONS.track_inprogress():
+            while True:
+                while (left_s := pace.left_s(hub.cache.revision(symbol) > seen, time.monotonic())) > 0:
+                    await hub.changed(left_s)
+                if token not in open_sessions():
+                    return
+                async with self:
+                    if self._generation != mine or not self.is_live:
+                        return
+                    self._push()
+                    pace.sent(self._revision > seen or symbol != self.symbol, time.monotonic())
+                    symbol, seen = self.symbol, self._revision
+
+    def _start_view(self) -> None:
+        self._view += 1
+        self._revision = 0
+        self._push()
+        if self._is_chart:
+            self._push_quotes(with_sparks=True)
+
+    def _set(self, **values: object) -> None:
+        """Set what differs: Reflex sends whatever is set, also when it is the same."""
+        for name, value in values.items():
+            if getattr(self, name) != value:
+                setattr(self, name, value)
+
+    def _watched(self) -> list[str]:
+        if self.watch_text == NOTHING:
+            return []
+        return self.watch_text.split(",") if self.watch_text else self.symbols[:DEFAULT_WATCHED]
+
+    def _push_quotes(self, *, with_sparks: bool = False) -> None:
+        """Set the newest close of each watched symbol; with its past where the page starts."""
+        quotes, sparks = [], {}
+        for symbol in self._watched():
+            newest, oldest = hub.cache.newest(symbol), hub.cache.oldest(symbol)
+            if newest is None or oldest is None:
+                quotes.append([symbol, 0, None, None])
+                continue
+            change = round(100 * (newest.bar.close / oldest.bar.open - 1), 2)
+            quotes.append([symbol, newest.bar.start_ts_ms // 1000, newest.bar.close, change])
+            if with_sparks:
+                since_ms = newest.bar.start_ts_ms - SPARK_S * 1000
+                bars = hub.cache.bars(symbol, since_ms)
+                sparks[symbol] = [[c.bar.start_ts_ms // 1000, c.bar.close] for c in bars]
+        if with_sparks:
+            self.sparks = sparks
+        self._set(quotes=quotes)
+
+    def _push(self) -> None:
+        """Set what has changed; Reflex sends that and nothing else."""
+        condition, badges, facts = hub.board()
+        self._set(
+            condition=condition,
+            filled=int(facts.filled * 100),
+            error=facts.error,
+            badges=[[b.value, b.level] for b in badges],
+            hints=[[b.name, b.hint] for b in badges],
+        )
+        if not self._is_chart:
+            return
+        if len(self.symbols) != min(hub.cache.symbol_count, MOST_SYMBOLS):
+            self.symbols = hub.cache.symbols()[:MOST_SYMBOLS]
+        if not self.symbol and self.symbols:
+            self.symbol = self.symbols[0]
+        self._push_quotes()
+        newest = hub.cache.newest(self.symbol)
+        revision = hub.cache.revision(self.symbol)
+        if revision < self._revision:  # the topics began anew
+            self._view += 1
+            self._revision = 0
+        if newest is None or revision == self._revision:
+            if not self._revision and self.feed.get("view") != self._view:
+                self.feed = self._message([], revision, 0)
+            return
+        since_ms = newest.bar.start_ts_ms - self.history_s * 1000
+        bars = hub.cache.bars(self.symbol, since_ms, self._revision)
+        self.feed = self._message([row(cached) for cached in bars], revision, since_ms)
+        self._revision = revision
+
+    def _message(self, rows: list[list], revision: int, since_ms: int) -> dict:
+        return {
+            "symbol": self.symbol,
+            "view": self._view,
+            "after": self._revision,
+            "revision": revision,
+            "since": since_ms,
+            "bars": rows,
+        }

@@ -1,0 +1,192 @@
+"""The warehouse page: facts of a symbol, top movers, session VWAP, volatility bands."""
+
+import asyncio
+from datetime import UTC, datetime
+
+import msgspec
+import reflex as rx
+
+from glue import usage
+from glue.core.usage import Use
+from glue.errors import TapelineError
+from glue.intake import now_ms
+from glue.io.marts import QUERIES, Mart, read_marts
+from glue.settings import shown
+from webapp import state
+from webapp.client import SymbolPicker
+from webapp.frame import frame
+from webapp.shared import Shared
+from webapp.threads import in_thread
+
+LEAST_S = 300.0
+"""A symbol is asked for so often at most: every question keeps the warehouse awake."""
+MOST_SYMBOLS = 200
+LOOK_S = 5.0
+FLUSHED_MS = 600_000
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What the warehouse said of a symbol, or why it did not."""
+
+    at_ms: int
+    marts: list[Mart]
+    error: str = ""
+
+
+def ask(symbol: str) -> Answer:
+    """Ask the warehouse, and note the seconds that it took."""
+    try:
+        marts, took_s = read_marts(state.hub.settings, symbol)
+    except TapelineError as error:
+        return Answer(now_ms(), [], str(error))
+    usage.note(Use("dashboard", now_ms(), took_s))
+    return Answer(now_ms(), marts)
+
+
+_answers: dict[str, Shared[Answer]] = {}
+
+
+def answer_of(symbol: str) -> Shared[Answer]:
+    """Return the answer that all pages share; of the symbols the one asked for the longest ago goes."""
+    shared = _answers.pop(symbol, None) or Shared(lambda: ask(symbol))
+    _answers[symbol] = shared
+    while len(_answers) > MOST_SYMBOLS:
+        del _answers[next(iter(_answers))]
+    return shared
+
+
+def flushed_ms() -> int:
+    """Return when the rollup of this machine last wrote facts, 0 where that is long ago."""
+    return max((use.at_ms for use in usage.since(now_ms() - FLUSHED_MS) if use.job == "rollup"), default=0)
+
+
+class Warehouse(rx.State):
+    """The warehouse page of one tab."""
+
+    symbol: str = ""
+    asked: str = ""
+    error: str = ""
+    is_asking: bool = False
+    columns: list[list[str]] = [[] for _ in QUERIES]
+    rows: list[list[list[str]]] = [[] for _ in QUERIES]
+    where: str = shown(state.hub.settings.snow_account) or "not configured"
+
+    _generation: int = 0
+
+    @rx.event
+    async def choose(self, symbol: str) -> rx.event.EventSpec:
+        """Show another symbol."""
+        self.symbol = symbol.strip()
+        live = await self.get_state(state.Live)
+        live.symbol = self.symbol
+        return Warehouse.follow
+
+    @rx.event(background=True)
+    async def refresh(self) -> None:
+        """Ask again, unless that was done within five minutes."""
+        await self._ask(LEAST_S)
+
+    @rx.event(background=True)
+    async def follow(self) -> None:
+        """Show what is known, and what comes after each flush, until the page is left or closed."""
+        async with self:
+            self._generation += 1
+            mine = self._generation
+            live = await self.get_state(state.Live)
+            if not live.symbol:
+                live.symbol = next(iter(state.hub.cache.symbols()), "")
+            self.symbol = live.symbol
+            token = self.router.session.client_token
+        await self._ask(float("inf"))
+        while True:
+            await asyncio.sleep(LOOK_S)
+            async with self:
+                is_here = self.router.url.path.rstrip("/").endswith("/warehouse")
+                if self._generation != mine or not is_here or token not in state.open_sessions():
+                    return
+                symbol = self.symbol
+            shared = answer_of(symbol)
+            age_s = shared.age_s
+            if age_s is None or (
+                age_s > LEAST_S * 0.9 and await in_thread(flushed_ms) > now_ms() - age_s * 1000
+            ):
+                await self._ask(LEAST_S * 0.9)
+
+    async def _ask(self, not_older_than_s: float) -> None:
+        async with self:
+            symbol = self.symbol
+            self.is_asking = bool(symbol)
+        if not symbol:
+            return
+        answer = await answer_of(symbol).get(not_older_than_s)
+        async with self:
+            self.is_asking = False
+            if self.symbol != symbol:
+                return
+            self.asked = f"{datetime.fromtimestamp(answer.at_ms / 1000, UTC):%H:%M:%S} UTC"
+            self.error = answer.error
+            if not answer.error:
+                self.columns = [mart.columns for mart in answer.marts]
+                self.rows = [mart.rows for mart in answer.marts]
+
+
+def warehouse_page() -> rx.Component:
+    """Return the page."""
+    return frame(
+        "Warehouse",
+        rx.el.div(
+            SymbolPicker.create(
+                symbols=state.Live.symbols, symbol=Warehouse.symbol, on_pick=Warehouse.choose
+            ),
+            rx.el.button(
+                rx.cond(Warehouse.is_asking, "Asking …", "Refresh"),
+                type="button",
+                class_name="small",
+                disabled=Warehouse.is_asking,
+                on_click=Warehouse.refresh,
+                title="A symbol is asked for every five minutes at most, which lets the warehouse sleep",
+            ),
+            rx.el.span(rx.cond(Warehouse.asked != "", "as of " + Warehouse.asked, ""), class_name="count"),
+            rx.el.div(class_name="spring"),
+            rx.el.span("Snowflake: ", Warehouse.where, class_name="count"),
+            class_name="toolbar panel bar",
+        ),
+        rx.cond(
+            Warehouse.error != "",
+            rx.el.div(
+                rx.el.strong("The warehouse has no answer"),
+                rx.el.span(Warehouse.error),
+                class_name="notice kafka_down",
+                role="alert",
+            ),
+        ),
+        rx.el.div(*[mart(i, title) for i, title in enumerate(QUERIES)], class_name="cards marts"),
+    )
+
+
+def mart(i: int, title: str) -> rx.Component:
+    """Return one answer as a table."""
+    return rx.el.section(
+        rx.el.h2(title),
+        rx.el.div(
+            rx.cond(
+                Warehouse.rows[i].length() > 0,
+                rx.el.table(
+                    rx.el.thead(
+                        rx.el.tr(rx.foreach(Warehouse.columns[i], lambda c: rx.el.th(c, scope="col")))
+                    ),
+                    rx.el.tbody(
+                        rx.foreach(
+                            Warehouse.rows[i],
+                            lambda row: rx.el.tr(rx.foreach(row, lambda cell: rx.el.td(cell))),
+                        )
+                    ),
+                ),
+                rx.el.p("no rows", class_name="empty"),
+            ),
+            class_name="scroll",
+            tab_index=0,
+        ),
+        class_name="panel wide" if i == len(QUERIES) - 1 else "panel",
+        aria_label=title,
+    )
