@@ -7,17 +7,15 @@ import os
 import signal
 import socket
 import sys
-from urllib.parse import urlsplit
 
-from granian.constants import Interfaces
-from granian.server.embed import Server
+import uvicorn
 
 from glue.errors import SettingsError
 from glue.settings import STATE_DIR, Settings
 from webapp.build import HERE, WEB_DIR
 from webapp.guard import App, Guard
 
-STOP_S = 1.0
+STOP_S = 1  # then open pages are cut off
 
 
 def serve(settings: Settings, port: int) -> None:
@@ -51,33 +49,36 @@ def asgi(settings: Settings) -> App:
 
 
 async def _serve(settings: Settings, port: int) -> None:
-    logging.getLogger("_granian").setLevel(logging.WARNING)
     host = settings.dashboard_host
-    app = asgi(settings)
-    server = Server(app, address=host, port=port, interface=Interfaces.ASGI, log_enabled=False)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            asgi(settings),
+            host=host,
+            port=port,
+            ws="wsproto",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=STOP_S,
+        )
+    )
     loop = asyncio.get_running_loop()
-    stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopped.set)
-    serving = asyncio.create_task(server.serve())
-    announcing = asyncio.create_task(_announce(host, port))
-    await asyncio.wait([serving, asyncio.create_task(stopped.wait())], return_when=asyncio.FIRST_COMPLETED)
+        # The server raises the signal that ended it once more: here it ends no process.
+        loop.add_signal_handler(number, _end, server)
+    announcing = asyncio.create_task(_announce(server, url(host, port)))
+    await server.serve()
     announcing.cancel()
-    server.stop()  # type: ignore[no-untyped-call]
-    await asyncio.wait([serving], timeout=STOP_S)  # it would wait for pages to be closed
 
 
-async def _announce(host: str, port: int) -> None:
+def _end(server: uvicorn.Server) -> None:
+    server.should_exit = True
+
+
+async def _announce(server: uvicorn.Server, address: str) -> None:
     """Say where the page is once it answers."""
-    address = url(host, port)
-    while True:
-        try:
-            _, writer = await asyncio.open_connection(urlsplit(address).hostname, port)
-        except OSError:
-            await asyncio.sleep(0.02)
-            continue
-        writer.close()
-        break
+    while not server.started:
+        await asyncio.sleep(0.02)
     sys.stdout.write(f"serving {address}\n")
     sys.stdout.flush()
 
