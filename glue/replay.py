@@ -11,6 +11,7 @@ from glue import log as logs
 from glue import metrics
 from glue.cli import StopSignal, run
 from glue.core.introduction import Feed, Introduction
+from glue.core.silence import Silence
 from glue.deploy.report import Report
 from glue.deploy.steps import start_over
 from glue.errors import SettingsError, TapelineError
@@ -41,7 +42,8 @@ class Replay:
         """Long lines that came before it was known what the feed is."""
         self._says_hello = False
         self._tries = 0
-        self._heard_at = self._reached_at = time.monotonic()
+        self._reached_at = time.monotonic()
+        self._silence = Silence(self._reached_at)
         self._progress = Progress("replay", self._fields, ("ticks", "bins"))
 
     def run(self) -> None:
@@ -102,8 +104,11 @@ class Replay:
     def _read(self, connection: Connection) -> Disconnected | None:
         """Read a connection until it is lost (returned), or the run is over (None)."""
         is_open = False
+        self._silence.left(time.monotonic())
         while not self._is_over:
+            self._silence.back(time.monotonic())
             event = connection.next(self._settings.replay_commit_ms / 1000)
+            self._silence.left(time.monotonic())
             if isinstance(event, Disconnected):
                 self._take_tail(event)
                 return None if self._is_over else event
@@ -119,7 +124,8 @@ class Replay:
             elif isinstance(event, LongLine):
                 self._refuse(event)
             if self._intake is not None:
-                if is_open and time.monotonic() > self._heard_at + self._settings.replay_idle_close_ms / 1000:
+                silent_s = self._silence.lasts(time.monotonic())
+                if is_open and silent_s * 1000 > self._settings.replay_idle_close_ms:
                     self._intake.close_idle()
                 self._intake.commit_if_due()
             self._progress.tick()
@@ -128,7 +134,7 @@ class Replay:
     def _open(self, event: Opened) -> bool:
         """Get to know the feed; return whether to connect again, from where an earlier run stopped."""
         metrics.CONNECTED.set(1)
-        self._heard_at = time.monotonic()
+        self._silence.heard(time.monotonic())
         self._says_hello = event.hello is not None
         if self._intake is None:
             feed = self._introduction.hear_hello(event.hello)
@@ -172,7 +178,7 @@ class Replay:
             data = self._introduction.kept
         assert self._intake is not None  # noqa: S101
         if self._intake.take(data):  # blank lines only keep a connection open
-            self._heard_at = time.monotonic()
+            self._silence.heard(time.monotonic())
             self._tries = 0
         return False
 
