@@ -55,6 +55,7 @@ class ActiveReader:
         self._ended: set[int] = set()
         self._was_revoked = False
         self._is_paused = False
+        self._is_closed = False
         self._consumer = group_member(
             settings,
             group,
@@ -125,11 +126,11 @@ class ActiveReader:
 
     def close(self) -> None:
         """Leave the group."""
-        self._on_standby = lambda: None  # a close that hangs may come back beside a new reader
+        self._is_closed = True  # a close that hangs may come back beside a new reader
         within(self._consumer.close, CLOSE_TIMEOUT_S)
 
     def _assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        if not any(p.partition == ELECTING_PARTITION for p in partitions):
+        if self._is_closed or not any(p.partition == ELECTING_PARTITION for p in partitions):
             consumer.assign([])
             return
         wanted = [TopicPartition(self._topic, p) for p in range(self._partitions)]
@@ -144,6 +145,8 @@ class ActiveReader:
         log.info("active", partitions=sorted(starts))
 
     def _revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        if self._is_closed:
+            return
         self._was_revoked = True
         self._on_standby()
         log.info("revoked")

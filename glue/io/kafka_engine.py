@@ -71,6 +71,7 @@ class KafkaBins:
         self._on_revoked = on_revoked
         self._is_stopping = is_stopping
         self._just_revoked: set[int] = set()
+        self._is_closed = False
         self._consumer = group_member(
             settings, settings.agg_group, max_poll_s=MAX_POLL_S, error_cb=self._on_error
         )
@@ -116,7 +117,7 @@ class KafkaBins:
 
     def close(self) -> None:
         """Leave the group."""
-        self._on_revoked = lambda partitions: None  # a close that hangs may come back beside a new reader
+        self._is_closed = True  # a close that hangs may come back beside a new reader
         within(self._consumer.close, CLOSE_TIMEOUT_S)
         self._registry.close()
 
@@ -134,6 +135,8 @@ class KafkaBins:
                 time.sleep(1)
 
     def _assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        if self._is_closed:
+            return
         committed = consumer.committed(partitions, REQUEST_TIMEOUT_S)
         for partition in committed:
             stream_time_ms = int(partition.metadata) if partition.metadata else -1
@@ -151,6 +154,8 @@ class KafkaBins:
         log.info("assigned", partitions=[p.partition for p in partitions])
 
     def _revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        if self._is_closed:
+            return
         self._just_revoked.update(p.partition for p in partitions)
         self._on_revoked([p.partition for p in partitions])
         log.info("revoked", partitions=[p.partition for p in partitions])
