@@ -14,6 +14,8 @@ CONNECT_TIMEOUT_S = 5.0
 POLL_S = 0.5
 LONGEST_TEXT = 300
 """Characters of an answer that is no JSON which go into a message."""
+LONGEST_ANSWER = 80
+"""Of an answer by another kind of service."""
 UNAVAILABLE = 503
 NO_SUCH_REQUEST = {400, 404, 405, 406, 415, 501}
 """By these a service says that it does not know a request: it may be of another kind."""
@@ -130,8 +132,8 @@ class Rest:
         return found
 
     def _of_another_kind(self, path: str, answer: object) -> TapelineError:
-        said = repr(answer)[:LONGEST_TEXT]
-        return TapelineError(f"what answers at {self.where} is no {self.KIND}: {path} says {said}")
+        said = " ".join(str(answer).split())[:LONGEST_ANSWER]
+        return TapelineError(f"what answers at {self.where} is no {self.KIND}: {path} says `{said}`")
 
     def _refused(self, status: int, reason: str, found: object) -> Refused:
         message = found.get("message") if isinstance(found, dict) else found

@@ -116,12 +116,12 @@ def test_an_address_that_is_not_set_is_told(worker, monkeypatch):
 @pytest.mark.parametrize(
     ("answer", "says"),
     [
-        ((404, "Not Found"), "/ says 'HTTP 404: Not Found'"),
+        ((404, "Not Found"), "/ says `HTTP 404: Not Found`"),
         (
             (404, {"error_code": 404, "message": "HTTP 404 Not Found"}),
-            "/ says 'HTTP 404: HTTP 404 Not Found'",
+            "/ says `HTTP 404: HTTP 404 Not Found`",
         ),
-        ((200, "<html>hello</html>"), "/connectors/bars/config says '<html>hello</html>'"),
+        ((200, "<html>hello</html>"), "/connectors/bars/config says `<html>hello</html>`"),
     ],
 )
 def test_something_else_at_the_address_is_no_worker(worker, answer, says):

@@ -64,11 +64,11 @@ def test_the_authority_of_the_setting_is_trusted_and_no_other(tmp_path, monkeypa
 @pytest.mark.parametrize(
     ("answer", "says"),
     [
-        ((404, {"error_code": 404, "message": "HTTP 404 Not Found"}), "'HTTP 404: HTTP 404 Not Found'"),
-        ((200, "<html>hello</html>"), "'<html>hello</html>'"),
+        ((404, {"error_code": 404, "message": "HTTP 404 Not Found"}), "HTTP 404: HTTP 404 Not Found"),
+        ((200, "<html>hello</html>"), "<html>hello</html>"),
         ((200, {"version": "4.1.1"}), "{'version': '4.1.1'}"),
         ((200, []), "[]"),
-        ((501, "<html>Unsupported method</html>"), "'HTTP 501: <html>Unsupported method</html>'"),
+        ((501, "<html>Unsupported method</html>"), "HTTP 501: <html>Unsupported method</html>"),
     ],
 )
 def test_something_else_at_the_address_is_no_ksqldb_server(answer, says):
@@ -79,7 +79,7 @@ def test_something_else_at_the_address_is_no_ksqldb_server(answer, says):
             server.info()
         assert (
             str(caught.value)
-            == f"what answers at KSQLDB_URL={fake.url} is no ksqlDB server: /info says {says}"
+            == f"what answers at KSQLDB_URL={fake.url} is no ksqlDB server: /info says `{says}`"
         )
 
 
