@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from confluent_kafka.schema_registry import Schema
 
 from glue.core.binner import Binner
 from glue.core.introduction import Feed
@@ -24,7 +23,7 @@ from glue.deploy.steps import start_over
 from glue.engine import MADE_BY_QUERIES, ksqldb_engine
 from glue.errors import SettingsError, TapelineError, TransientError
 from glue.io.kafka import cluster_id, publish, topic_ends
-from glue.io.registry import BAR_SCHEMA_FILE, SCHEMA_DIR, Registry, subjects
+from glue.io.registry import Registry, subjects
 from glue.io.state_topic import Agreement, Checkpoint, agree, publish_state, read_state, withdraw
 from glue.settings import Settings
 from glue.stack.__main__ import deploy_ksql
@@ -363,19 +362,6 @@ def test_a_schema_that_old_records_cannot_be_read_by_is_drift(estate, capsys):
     assert outcomes(capsys)[f"{estate.settings.kafka_topic_raw}-value"] == "drift"
     with Registry(estate.settings) as registry:
         registry._client.set_compatibility(f"{estate.settings.kafka_topic_raw}-value", "BACKWARD")
-
-
-def test_a_subject_without_a_rule_gets_backward(estate, monkeypatch, capsys):
-    monkeypatch.setenv("AGG_OUTPUT_TOPIC", "ruleless.bars")
-    subject = "ruleless.bars-value"
-    with Registry(Settings.load()) as registry:
-        text = (SCHEMA_DIR / BAR_SCHEMA_FILE).read_text()
-        registry._client.register_schema(subject, Schema(text, "AVRO"))
-        for options, state in ((["--dry-run"], "would be changed"), ([], "changed"), ([], "exists")):
-            capsys.readouterr()
-            assert main(["schemas", "--json", *options]) == 0
-            assert outcomes(capsys)[subject] == state
-        assert registry.find(subject, BAR_SCHEMA_FILE).compatibility == "BACKWARD"
 
 
 def test_status_tells_which_engine_runs_and_what_is_wrong_with_it(estate, capsys):
