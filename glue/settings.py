@@ -256,11 +256,13 @@ class Settings(BaseSettings):
         """The topic of closed windows, which ksqlDB folds into the bars of AGG_OUTPUT_TOPIC."""
         return f"{self.agg_output_topic}.windowed"
 
-    @field_validator("mock_api_url", "schema_registry_url", "ksqldb_url", "connect_url", "snow_account")
+    @field_validator(
+        "mock_api_url", "schema_registry_url", "ksqldb_url", "connect_url", "snow_account", "stack_maven_url"
+    )
     @classmethod
     def _check_url(cls, url: str, info: ValidationInfo) -> str:
         is_account = info.field_name == "snow_account"
-        if not url and info.field_name in ("ksqldb_url", "connect_url"):
+        if not url and info.field_name in ("ksqldb_url", "connect_url", "stack_maven_url"):
             return url
         if is_account and not {"/", ":"} & set(url):
             return url

@@ -8,7 +8,7 @@ import pytest
 from glue.errors import SettingsError
 from glue.settings import Settings, shown
 
-URLS = ("MOCK_API_URL", "SCHEMA_REGISTRY_URL", "KSQLDB_URL", "CONNECT_URL", "SNOW_ACCOUNT")
+URLS = ("MOCK_API_URL", "SCHEMA_REGISTRY_URL", "KSQLDB_URL", "CONNECT_URL", "SNOW_ACCOUNT", "STACK_MAVEN_URL")
 WRONG_PORTS = (
     "http://host:abc",
     "https://u:p@host:99999/x",
@@ -82,6 +82,11 @@ def test_a_wrong_value_is_refused_by_name(
     monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError, match=says):
         Settings.load()
+
+
+def test_files_of_settings_are_not_committed() -> None:
+    ignored = (EXAMPLE.parent / ".gitignore").read_text().splitlines()
+    assert {".env", ".env.*", "!.env.example"} <= set(ignored)
 
 
 def test_a_secret_is_in_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
