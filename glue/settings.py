@@ -3,6 +3,7 @@
 Every name is the environment variable in lower case. `.env.example` lists them all.
 """
 
+from contextlib import suppress
 from datetime import time
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -255,26 +256,24 @@ class Settings(BaseSettings):
         """The topic of closed windows, which ksqlDB folds into the bars of AGG_OUTPUT_TOPIC."""
         return f"{self.agg_output_topic}.windowed"
 
-    @field_validator("snow_account")
-    @classmethod
-    def _check_account(cls, account: str) -> str:
-        if "/" in account or ":" in account:
-            parts = urlsplit(account)
-            if parts.scheme not in ("http", "https") or not parts.hostname:
-                raise ValueError(
-                    "expected an account identifier or a URL that begins with http:// or https://"
-                )
-        return account
-
-    @field_validator("mock_api_url", "schema_registry_url", "ksqldb_url", "connect_url")
+    @field_validator(
+        "mock_api_url", "schema_registry_url", "ksqldb_url", "connect_url", "snow_account", "stack_maven_url"
+    )
     @classmethod
     def _check_url(cls, url: str, info: ValidationInfo) -> str:
-        if not url and info.field_name in ("ksqldb_url", "connect_url"):
+        is_account = info.field_name == "snow_account"
+        if not url and info.field_name in ("ksqldb_url", "connect_url", "stack_maven_url"):
+            return url
+        if is_account and not {"/", ":"} & set(url):
             return url
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("expected a URL that begins with http:// or https://")
-        return url
+            kind = "an account identifier or a URL" if is_account else "a URL"
+            raise ValueError(f"expected {kind} that begins with http:// or https://")
+        with suppress(ValueError):  # its text has what stands there, which may be of a password
+            if parts.port != 0:
+                return url
+        raise ValueError("expected a port from 1 to 65535 after the host")
 
     @classmethod
     def load(cls, target: str | None = None, **overrides: Any) -> Self:

@@ -217,6 +217,8 @@ def render(status: Status) -> RenderableType:
     engine = status.engine
     if engine.where:
         parts.add_row(engine.name, _coloured(engine.state, engine.is_running), "", "", engine.where)
+    elif not engine.is_running:  # else it is among the parts; on another machine it is as good
+        parts.add_row(engine.name, engine.state)
     total = sum(part.memory_mb or 0 for part in status.parts)
     parts.add_row("total", "", "", f"{total} MiB", "")
 

@@ -122,6 +122,8 @@ class FakeConnect(FakeRest):
     trace: str = ""
 
     def serve(self, method: str, path: str, body: Any) -> Answer:
+        if path == "/":
+            return 200, {"version": "4.1.1", "commit": "x", "kafka_cluster_id": "y"}
         found = re.fullmatch(r"/connectors/([^/]+)(/config|/status)?", path)
         name = unquote(found[1]) if found else ""
         match method, found[2] if found else "":

@@ -19,6 +19,13 @@ CREATE: dict[str, Callable[[steps.Order], None]] = {
     "connect": steps.connect,
 }
 DROP: dict[str, Callable[[steps.Order], None]] = {"connect": steps.drop_connect, "ksql": steps.drop_ksql}
+GOES_WITH = {
+    "replace": ("ksql", "all"),
+    "drop": (*DROP, "all"),
+    "fresh": ("all",),
+    "operators": ("topics", "ksql", "all"),
+}
+"""The steps that an option is for: with others it would do nothing."""
 DESCRIPTION = """\
 Deploy the files of this project to the estate that the settings name. Safe to run again: what is there is
 left, what is missing is made, and what is not as it should be is told as drift (exit code 1).
@@ -72,8 +79,6 @@ def _steps(
         for name, setting in left_out.items():
             report.say(f"{name} is left out: {setting} is not set")
         return [step for name, step in known.items() if name not in left_out]
-    if options.step not in known:
-        raise SettingsError(f"--drop takes back {' and '.join(known)}, not {options.step}")
     if options.step == "ksql" and not settings.ksqldb_url:
         raise SettingsError("KSQLDB_URL is not set: it says where the ksqlDB server is")
     if options.step == "connect" and not settings.connect_url:
@@ -94,18 +99,23 @@ def _options(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="the summary as JSON on stdout")
     how = parser.add_mutually_exclusive_group()
     how.add_argument(
-        "--replace", action="store_true", help="ksql: make anew what differs, and all that comes after it"
+        "--replace",
+        action="store_true",
+        help="ksql, all: make anew what differs, and all that comes after it",
     )
     how.add_argument(
-        "--drop", action="store_true", help="delete connectors, end queries, drop streams and tables"
+        "--drop", action="store_true", help="connect, ksql, all: delete connectors; end queries, drop streams"
     )
     how.add_argument(
         "--fresh", action="store_true", help="all: empty the topics and forget the engine's state first"
     )
-    parser.add_argument("--operators", action="store_true", help="topics, ksql: with ksql/operators/ too")
+    parser.add_argument(
+        "--operators", action="store_true", help="topics, ksql, all: with ksql/operators/ too"
+    )
     options = parser.parse_args(argv)
-    if options.fresh and options.step != "all":
-        parser.error("--fresh goes with all")
+    for option, wanted in GOES_WITH.items():
+        if getattr(options, option) and options.step not in wanted:
+            parser.error(f"--{option} goes with {', '.join(wanted)}; not with {options.step}")
     return options
 
 

@@ -57,7 +57,11 @@ def schemas(order: Order) -> None:
                 if not report.is_dry_run:
                     detail += f", id {registry.register(subject, file)}"
                 report.change("schemas", subject, "created", detail)
-            elif found.compatibility and found.compatibility not in BACKWARD:
+            elif not found.compatibility:  # registered by another way, which left the subject without a rule
+                if not report.is_dry_run:
+                    registry.register(subject, file)
+                report.change("schemas", subject, "changed", "compatibility BACKWARD")
+            elif found.compatibility not in BACKWARD:
                 report.drift("schemas", subject, f"compatibility is {found.compatibility}, expected BACKWARD")
             else:
                 newer = "" if found.is_newest else "; a newer version is registered"

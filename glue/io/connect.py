@@ -32,6 +32,8 @@ class ConnectorState(msgspec.Struct, frozen=True):
 class Connect(Rest):
     """The worker of CONNECT_URL. While workers rebalance it answers 409, and is asked again."""
 
+    KIND = "Kafka Connect worker"
+
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings, "connect", busy=(CONFLICT, UNAVAILABLE))
 
@@ -65,6 +67,7 @@ class Connect(Rest):
         try:
             return self.call("GET", path)
         except Refused as error:
-            if error.status == NOT_FOUND:
-                return None
-            raise
+            if error.status != NOT_FOUND:
+                raise
+        self.introduction("/", "kafka_cluster_id")  # other services know no connector either
+        return None

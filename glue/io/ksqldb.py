@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from glue.errors import TapelineError, TransientError
+from glue.errors import TransientError
 from glue.io.rest import Refused, Rest
 from glue.settings import Settings
 
@@ -35,6 +35,8 @@ class Source(msgspec.Struct, frozen=True):
 class KsqlDb(Rest):
     """The server of KSQLDB_URL."""
 
+    KIND = "ksqlDB server"
+
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings, "ksqldb", MEDIA_TYPE)
         self._sequence = -1
@@ -46,11 +48,8 @@ class KsqlDb(Rest):
         Raises:
             TapelineError: it does not answer, or is not ksqlDB.
         """
-        answer = self.call("GET", "/info")
-        info = answer.get("KsqlServerInfo") if isinstance(answer, dict) else None
-        if not info:
-            raise TapelineError(f"{self.where} is no ksqlDB server: /info answers {answer!r}")
-        return {str(name): str(value) for name, value in info.items()}
+        info: dict[str, Any] = self.introduction("/info", "KsqlServerInfo")
+        return {name: str(value) for name, value in info.items()}
 
     def run(self, text: str, properties: dict[str, str] | None = None) -> list[dict[str, Any]]:
         """Run statements, wait until each is carried out, and return the server's answers.

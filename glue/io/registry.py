@@ -17,6 +17,7 @@ from confluent_kafka.schema_registry import Schema, SchemaRegistryClient, Schema
 from fastavro.types import AvroMessage
 
 from glue.errors import TapelineError, TransientError
+from glue.io.rest import NO_SUCH_REQUEST
 from glue.settings import Settings, shown
 
 BAR_SCHEMA_FILE = "bar_1s.avsc"
@@ -24,8 +25,8 @@ SCHEMA_DIR = Path(__file__).parents[2] / "schemas"
 HEADER = struct.Struct(">bI")
 """Magic byte 0 and the schema id."""
 NOT_FOUND, CONFLICT = 404, 409
-
-
+LEAST_CODE = 10_000
+"""A registry's own codes have five digits, e.g. 40401; what other services answer has none of them."""
 BACKWARD = {"BACKWARD", "BACKWARD_TRANSITIVE", "FULL", "FULL_TRANSITIVE"}
 """Rules by which new readers can read old records."""
 T = TypeVar("T")
@@ -88,9 +89,7 @@ class Registry:
             self._require_backward(subject)
             return int(self._client.register_schema(subject, Schema(text, "AVRO")))
         except SchemaRegistryError as error:
-            raise TapelineError(
-                f"the registry refused schemas/{schema_file} as {subject}: {error.error_message}"
-            ) from None
+            raise self._refusal(f"the registry refused schemas/{schema_file} as {subject}", error) from None
         except Exception as error:  # the client raises whatever its HTTP library raises
             raise self._unreachable(error) from None
 
@@ -106,7 +105,7 @@ class Registry:
             versions = self._unless_missing(lambda: self._client.get_versions(subject)) or []
             known = self._unless_missing(lambda: self._client.lookup_schema(subject, Schema(text, "AVRO")))
         except SchemaRegistryError as error:
-            raise TapelineError(f"the registry refuses to tell of {subject}: {error.error_message}") from None
+            raise self._refusal(f"the registry refuses to tell of {subject}", error) from None
         except Exception as error:
             raise self._unreachable(error) from None
         return Found(
@@ -120,9 +119,20 @@ class Registry:
         try:
             return call()
         except SchemaRegistryError as error:
-            if error.http_status_code == NOT_FOUND:
-                return None
-            raise
+            if not _is_missing(error):
+                raise
+            return None
+
+    def _refusal(self, what: str, error: SchemaRegistryError) -> TapelineError:
+        where, status = f"SCHEMA_REGISTRY_URL={shown(self._url)}", error.http_status_code
+        if status in NO_SUCH_REQUEST and not _is_own(error):
+            return TapelineError(
+                f"what answers at {where} is no schema registry: it says HTTP {status}; a registry's API may "
+                "have a path, as Apicurio's /apis/ccompat/v7"
+            )
+        if status in (401, 403):
+            return TapelineError(f"{what}: HTTP {status}; user and password are part of {where}")
+        return TapelineError(f"{what}: {error.error_message}")
 
     def _unreachable(self, error: Exception) -> TapelineError:
         return TransientError(
@@ -135,7 +145,7 @@ class Registry:
         try:
             self._client.get_compatibility(subject)
         except SchemaRegistryError as error:
-            if error.http_status_code != NOT_FOUND:
+            if not _is_missing(error):
                 raise
             try:
                 self._client.set_compatibility(subject, "BACKWARD")
@@ -153,12 +163,20 @@ class Registry:
         try:
             text = self._client.get_schema(schema_id).schema_str
         except SchemaRegistryError as error:
-            if error.http_status_code == NOT_FOUND:
+            if _is_missing(error):
                 raise BadRecord(f"schema id {schema_id} is not in the registry") from None
             raise TransientError(f"registry: {error.error_message}") from None
         except Exception as error:
             raise TransientError(f"registry at {shown(self._url)}: {type(error).__name__}") from None
         return fastavro.parse_schema(json.loads(text or ""))
+
+
+def _is_own(error: SchemaRegistryError) -> bool:
+    return (error.error_code or 0) >= LEAST_CODE
+
+
+def _is_missing(error: SchemaRegistryError) -> bool:
+    return error.http_status_code == NOT_FOUND and _is_own(error)
 
 
 class AvroWriter:

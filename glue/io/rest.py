@@ -14,7 +14,11 @@ CONNECT_TIMEOUT_S = 5.0
 POLL_S = 0.5
 LONGEST_TEXT = 300
 """Characters of an answer that is no JSON which go into a message."""
+LONGEST_ANSWER = 80
+"""Of an answer by another kind of service."""
 UNAVAILABLE = 503
+NO_SUCH_REQUEST = {400, 404, 405, 406, 415, 501}
+"""By these a service says that it does not know a request: it may be of another kind."""
 
 
 class Refused(TapelineError):
@@ -28,6 +32,9 @@ class Refused(TapelineError):
 
 class Rest:
     """A service at the URL of a setting. An answer with a status of `busy` is asked for again."""
+
+    KIND = "service"
+    """What it is, for messages."""
 
     def __init__(
         self,
@@ -59,6 +66,22 @@ class Rest:
     def where(self) -> str:
         """Name the setting and the address, for messages."""
         return f"{self._setting}_URL={shown(self._url)}"
+
+    def introduction(self, path: str, field: str) -> Any:
+        """Ask a service what it is: return field `field` of its JSON answer to a GET of `path`.
+
+        Raises:
+            TapelineError: it does not answer, or is a service of another kind.
+        """
+        try:
+            answer = self.call("GET", path)
+        except Refused as error:
+            if error.status not in NO_SUCH_REQUEST:
+                raise
+            answer = f"HTTP {error.status}: {error.message}"
+        if not isinstance(answer, dict) or field not in answer:
+            raise self._of_another_kind(path, answer)
+        return answer[field]
 
     def call(self, method: str, path: str, body: object = None) -> Any:
         """Make a request and return its JSON answer, None where it is empty.
@@ -105,8 +128,12 @@ class Rest:
         if not answer.ok:
             raise self._refused(answer.status_code, answer.reason, found)
         if isinstance(found, str):
-            raise TapelineError(f"{self.where}{path} does not answer with JSON: {found!r}")
+            raise self._of_another_kind(path, found)
         return found
+
+    def _of_another_kind(self, path: str, answer: object) -> TapelineError:
+        said = " ".join(str(answer).split())[:LONGEST_ANSWER]
+        return TapelineError(f"what answers at {self.where} is no {self.KIND}: {path} says `{said}`")
 
     def _refused(self, status: int, reason: str, found: object) -> Refused:
         message = found.get("message") if isinstance(found, dict) else found

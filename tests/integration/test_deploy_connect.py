@@ -113,10 +113,25 @@ def test_an_address_that_is_not_set_is_told(worker, monkeypatch):
         main(["connect"])
 
 
-def test_something_else_at_the_address_is_no_worker(worker):
-    worker.times(1, "GET", (200, "<html>hello</html>"))
-    with pytest.raises(TapelineError, match="does not answer with JSON: '<html>hello</html>'"):
-        main(["connect"])
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        ((404, "Not Found"), "/ says `HTTP 404: Not Found`"),
+        (
+            (404, {"error_code": 404, "message": "HTTP 404 Not Found"}),
+            "/ says `HTTP 404: HTTP 404 Not Found`",
+        ),
+        ((200, "<html>hello</html>"), "/connectors/bars/config says `<html>hello</html>`"),
+    ],
+)
+def test_something_else_at_the_address_is_no_worker(worker, answer, says):
+    worker.times(99, "", answer)
+    for options in ([], ["--dry-run"], ["--drop"]):
+        with pytest.raises(TapelineError) as caught:
+            main(["connect", *options])
+        where = f"CONNECT_URL={worker.url}"
+        assert str(caught.value) == f"what answers at {where} is no Kafka Connect worker: {says}"
+    assert not worker.connectors
 
 
 def test_basic_auth_is_sent_and_its_refusal_names_the_settings(worker, monkeypatch):
@@ -144,11 +159,6 @@ def test_drop_deletes_what_is_there(worker, capsys):
     assert outcomes(capsys) == [("bars", "dropped")]
     assert main(["connect", "--drop", "--json"]) == 0
     assert outcomes(capsys) == []
-
-
-def test_what_cannot_be_taken_back_is_refused(worker):
-    with pytest.raises(SettingsError, match="--drop takes back connect and ksql, not topics"):
-        main(["topics", "--drop"])
 
 
 def test_a_target_reads_its_own_settings(worker, monkeypatch, tmp_path, capsys):

@@ -193,6 +193,19 @@ def test_no_secret_is_in_a_file():
         assert not re.search(r"(?i)(password|passphrase|secret)\s*[:=]\s*[\"']?\w", path.read_text()), path
 
 
+@pytest.mark.parametrize("name", ["deploy", "rollup", "stage-raw", "webapp"])
+def test_the_login_of_the_warehouse_comes_from_the_environment(name):
+    own = {setting for setting in DEFAULTS if setting.startswith("snow_") and not setting.endswith("_ms")}
+    wanted = {setting.upper() for setting in own} - {"SNOW_PRIVATE_KEY_PATH"}  # a file of the host
+    given = {key: value for key, value in environment(name).items() if key.startswith("SNOW_")}
+    assert given == {key: f"${{{key}:-}}" for key in wanted}
+
+
+def test_the_login_of_the_dashboard_comes_from_the_environment():
+    for key in ("DASHBOARD_USER", "DASHBOARD_PASSWORD"):
+        assert environment("webapp")[key] == f"${{{key}:-}}"
+
+
 def test_no_variable_is_required_that_up_does_not_give():
     required = set(re.findall(r"\$\{([A-Z_]+):?\?", COMPOSE_TEXT))
     assert required == set(VERSIONS), "compose asks for it also where its profile is off"

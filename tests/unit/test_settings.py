@@ -8,6 +8,15 @@ import pytest
 from glue.errors import SettingsError
 from glue.settings import Settings, shown
 
+URLS = ("MOCK_API_URL", "SCHEMA_REGISTRY_URL", "KSQLDB_URL", "CONNECT_URL", "SNOW_ACCOUNT", "STACK_MAVEN_URL")
+WRONG_PORTS = (
+    "http://host:abc",
+    "https://u:p@host:99999/x",
+    "http://[::1]:0",
+    "http://host:-1",
+    "http://u:p4ss/x@h",
+)
+PORT = "expected a port from 1 to 65535 after the host"
 EXAMPLE = Path(__file__).parents[2] / ".env.example"
 
 
@@ -63,6 +72,8 @@ def test_the_command_line_wins_over_everything(monkeypatch: pytest.MonkeyPatch) 
         ("REPLAY_SPEED", "nan", "REPLAY_SPEED"),
         ("LOG_LEVEL", "loud", "LOG_LEVEL"),
         ("MOCK_API_URL", "nonsense", "MOCK_API_URL: expected a URL"),
+        *((name, url, f"^{name}: {PORT}$") for name in URLS for url in WRONG_PORTS),
+        ("SNOW_ACCOUNT", "abc:443", "SNOW_ACCOUNT: expected an account identifier or a URL"),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(
@@ -71,6 +82,11 @@ def test_a_wrong_value_is_refused_by_name(
     monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError, match=says):
         Settings.load()
+
+
+def test_files_of_settings_are_not_committed() -> None:
+    ignored = (EXAMPLE.parent / ".gitignore").read_text().splitlines()
+    assert {".env", ".env.*", "!.env.example"} <= set(ignored)
 
 
 def test_a_secret_is_in_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
