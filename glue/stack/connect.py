@@ -66,6 +66,7 @@ class Connect(Part):
         write_properties(home / "worker.properties", self.properties(place))
         command = java(
             "--add-opens=java.base/java.nio=ALL-UNNAMED",  # Snowflake's driver reads Arrow
+            "-Duser.language=en",  # some have a calendar or digits of their own for TimestampConverter
             *log_to_stdout(home, LOGGERS),
             "-cp",
             class_path(place.files[count:]),

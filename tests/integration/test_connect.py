@@ -7,6 +7,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from itertools import count
 from pathlib import Path
@@ -35,12 +36,12 @@ from glue.status import _connectors_level
 from tests.conftest import RunningStack
 from tests.processes import BTCUSDT, WDC, feed, lines_of, restart, run_offline, until
 from tests.streams import Writer, token
-from tests.warehouse import BarTopic, create_tables, names, query, walk
+from tests.warehouse import TIMES, BarTopic, create_tables, names, query, walk
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 MANY = pytest.param(10, marks=pytest.mark.full)
 CORE, DLT = "snowflake-core-1s", "snowflake-raw-dlt"
-BAR_COLUMNS = [field.upper() for field in Bar.__struct_fields__]
+BAR_COLUMNS = [TIMES.get(field, field.upper()) for field in Bar.__struct_fields__]
 STRETCH_S = 100
 numbers = count(1)
 starts = count(1_700_000_000_000, STRETCH_S * 10_000)
@@ -113,10 +114,17 @@ def some_bars(seconds: int = STRETCH_S) -> list[Bar]:
     return walk(2, next(starts), seconds)
 
 
+def utc(ms: int) -> datetime:
+    """Return a time as the warehouse has it."""
+    return datetime(1970, 1, 1) + timedelta(milliseconds=ms)  # noqa: DTZ001
+
+
 def rounded(value: Any, column: Any) -> Any:
-    """Return a bar's value as its column holds it: decimals with eight places."""
+    """Return a bar's value as its column holds it: decimals with eight places, times to the microsecond."""
     if isinstance(value, float) and isinstance(column, Decimal):
         return Decimal(repr(value)).quantize(Decimal("1e-8"), ROUND_HALF_UP)
+    if isinstance(column, datetime):
+        return utc(value)
     return value
 
 
@@ -164,6 +172,21 @@ def test_every_bar_is_there_once_and_column_by_column(core: Deployed, tmp_path: 
         wanted = [rounded(v, c) for v, c in zip(msgspec.structs.astuple(bar), values, strict=True)]
         assert values == wanted
         assert (loaded, topic, key) == (None, core.settings.agg_output_topic, bar.bar_id)
+
+
+def test_times_of_any_year_are_exact_wherever_the_worker_runs(core: Deployed) -> None:
+    seconds = [0, 1, 946_684_800, 1_266_364_800, 4_102_444_799, 253_402_300_798]
+    seconds += [1_268_533_800]  # 2010-03-14 02:30 UTC, which the clocks of New York and Los Angeles left out
+    bars = [walk(1, second * 1000, 1)[0] for second in seconds]
+    bars.append(msgspec.structs.replace(bars[0], bar_id="ms", start_ts_ms=1_700_000_000_123))
+    BarTopic(core.settings).put(bars)
+    core.wait_for(bars)
+    found = query(
+        core.settings,
+        f"SELECT BAR_ID, START_TS, END_TS FROM {core.settings.snow_database}.CORE.FACT_TICKS_1S",
+    )
+    wanted = {(b.bar_id, utc(b.start_ts_ms), utc(b.end_ts_ms)) for b in bars}
+    assert {row for row in found if row[0] in {b.bar_id for b in bars}} == wanted
 
 
 def test_a_bar_that_does_not_fit_is_a_dead_letter_and_the_rest_flows(core: Deployed) -> None:
