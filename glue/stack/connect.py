@@ -49,6 +49,8 @@ class Connect(Part):
         "org.apache.logging.log4j:log4j-slf4j-impl:2.24.3",  # Kafka's own log binding, not in its POM
     )
 
+    uses = ("KAFKA_BROKERS", "SCHEMA_REGISTRY_URL", "SNOW_ACCOUNT")
+
     @property
     def is_wanted(self) -> bool:
         """Whether STACK_CONNECT is set: a stack without a worker starts sooner."""

@@ -1,5 +1,6 @@
 """Kafka Connect with the Snowflake connector, end to end: topic, worker, local Snowflake, row."""
 
+import base64
 import io
 import json
 import re
@@ -19,7 +20,12 @@ import msgspec
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from glue.connectors import MISSING, Channel, look
 from glue.core.bars import Bar
@@ -31,11 +37,12 @@ from glue.io.kafka import client_config, read_to_end
 from glue.io.registry import AvroWriter, Registry
 from glue.io.topics import recreate_topics
 from glue.settings import Settings
+from glue.stack.connect import SECRETS
 from glue.stack.snowflake import CONNECT_USER
 from glue.status import _connectors_level
 from tests.conftest import RunningStack
 from tests.processes import BTCUSDT, WDC, feed, lines_of, restart, run_offline, until
-from tests.streams import Writer, token
+from tests.streams import Writer, der, new_key, token
 from tests.warehouse import TIMES, BarTopic, create_tables, names, query, walk
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
@@ -335,8 +342,28 @@ def test_the_plugin_is_isolated_and_rest_is_on_loopback(connect_worker: RunningS
     assert {address for address, _ in connect_worker.stack.listening()} == {"127.0.0.1"}
 
 
-def test_dead_letters_of_the_worker_are_in_the_warehouse(connect_worker: RunningStack) -> None:
+def use_encrypted_key_in_a_file(deployed: Deployed, user: str) -> None:
+    """Let a connector log in by a key of its own, which it reads with its passphrase by the file provider."""
+    key, passphrase = new_key(), "of the key"
+    sql = f"ALTER USER {user} SET RSA_PUBLIC_KEY = '{base64.b64encode(der(key)).decode()}'"
+    query(deployed.settings, sql)
+    encrypted = key.private_bytes(
+        Encoding.DER, PrivateFormat.PKCS8, BestAvailableEncryption(passphrase.encode())
+    )
+    file = deployed.stack.state_dir / "connect" / SECRETS / "snow.properties"
+    file.write_text(f"private_key={base64.b64encode(encrypted).decode()}\npassphrase={passphrase}\n")
+    deployed.config |= {
+        "snowflake.user.name": user,
+        "snowflake.private.key": f"${{file:{file}:private_key}}",
+        "snowflake.private.key.passphrase": f"${{file:{file}:passphrase}}",
+    }
+
+
+def test_dead_letters_of_the_worker_are_in_the_warehouse_by_a_key_with_a_passphrase(
+    connect_worker: RunningStack,
+) -> None:
     deployed = deploy(connect_worker, DLT)
+    use_encrypted_key_in_a_file(deployed, "TAPELINE_DLT")
     with Registry(deployed.settings) as registry:
         schema_id = registry.register(f"{deployed.settings.kafka_topic_dlt}-value", "dead_letter.avsc")
     deployed.create()
