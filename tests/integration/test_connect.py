@@ -328,9 +328,16 @@ def test_no_secret_is_told(core: Deployed, connect_worker: RunningStack) -> None
     told = [json.dumps(core.call("GET", path)) for path in ("", "/config", "/status", "/tasks")]
     told += [connect_worker.stack.log(part).read_text(errors="replace") for part in ("connect", "snowflake")]
     told += [path.read_text() for path in connectors.CONNECT_DIR.glob("*.json")]
+    told += [repr(look(core.settings, with_channels=True)), repr(connect_worker.stack.status())]
 
     assert core.call("GET", "/config")["snowflake.private.key"] == "${env:SNOW_PRIVATE_KEY}"
     assert not [part for part in parts for text in told if part in text]
+
+
+def test_the_whole_stack_stays_small(core: Deployed, connect_worker: RunningStack) -> None:
+    memory_mb = {part.name: part.memory_mb or 0 for part in connect_worker.with_connect().status()}
+    assert memory_mb.keys() == {"registry", "kafka", "snowflake", "connect"}
+    assert sum(memory_mb.values()) < 2_000, "of 3 GB with the jobs"
 
 
 def test_the_plugin_is_isolated_and_rest_is_on_loopback(connect_worker: RunningStack) -> None:
