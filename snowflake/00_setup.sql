@@ -106,8 +106,8 @@ CREATE TABLE IF NOT EXISTS RAW.TICKS_DLT (
 CREATE TRANSIENT TABLE IF NOT EXISTS CORE.FACT_TICKS_1S (
     BAR_ID VARCHAR(64) NOT NULL COMMENT 'Key: <symbol>-<start_ts_ms>. A bar that was sent again is here more than once; the newest LOAD_TS counts.',
     SYMBOL VARCHAR(32) NOT NULL COMMENT 'Instrument.',
-    START_TS_MS NUMBER(18,0) NOT NULL COMMENT 'Start of the bar, inclusive, a whole second. Unit: ms since 1970 UTC.',
-    END_TS_MS NUMBER(18,0) NOT NULL COMMENT 'End of the bar, exclusive. Unit: ms since 1970 UTC.',
+    START_TS TIMESTAMP_NTZ(3) NOT NULL COMMENT 'Start of the bar, inclusive, a whole second. Unit: UTC.',
+    END_TS TIMESTAMP_NTZ(3) NOT NULL COMMENT 'End of the bar, exclusive. Unit: UTC.',
     OPEN NUMBER(28,8) NOT NULL COMMENT 'Open of the earliest 10 ms bin. Unit: quote currency.',
     HIGH NUMBER(28,8) NOT NULL COMMENT 'Highest price. Unit: quote currency.',
     LOW NUMBER(28,8) NOT NULL COMMENT 'Lowest price. Unit: quote currency.',

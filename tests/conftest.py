@@ -135,8 +135,13 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
 
 @pytest.fixture(scope="session")
 def connect_worker(stack: RunningStack) -> RunningStack:
-    """Start Kafka Connect too, for the first test that asks; it stops with the stack."""
-    stack.with_connect().up()
+    """Start Kafka Connect too, for the first test that asks; it stops with the stack.
+
+    It starts in another time zone than the warehouse's: no value may hang on where a worker runs.
+    """
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("TZ", "America/New_York")
+        stack.with_connect().up()
     return stack
 
 

@@ -21,6 +21,8 @@ from glue.settings import Settings
 Row = dict[str, Any]
 USED = ["bar_id", "symbol", "start_ts_ms", "open", "high", "low", "close", "volume", "notional"]
 USED += ["trade_count", "max_lateness_ms", "api_send_ts_ms", "source_event_ts_ms", "ingest_ts_ms"]
+TIMES = {"start_ts_ms": "START_TS", "end_ts_ms": "END_TS"}
+"""Fields of a Bar that are timestamps in FACT_TICKS_1S, by their columns."""
 TABLES = {60: "FACT_TICKS_60S", 300: "FACT_TICKS_300S"}
 
 
@@ -54,11 +56,15 @@ def query(settings: Settings, sql: str, binds: tuple[Any, ...] = ()) -> list[tup
 
 def store_bars(settings: Settings, bars: list[Bar]) -> None:
     """Put bars into FACT_TICKS_1S, as the Snowflake connector does."""
+    columns = ", ".join(TIMES.get(name, name) for name in STORED)
     rows = msgspec.json.encode([[getattr(b, name) for name in STORED] for b in bars]).decode()
-    values = ", ".join(f"f.value[{i}]::VARCHAR" for i in range(len(STORED)))
+    values = ", ".join(
+        f"TO_TIMESTAMP_NTZ(f.value[{i}]::NUMBER, 3)" if name in TIMES else f"f.value[{i}]::VARCHAR"
+        for i, name in enumerate(STORED)
+    )
     query(
         settings,
-        f"INSERT INTO CORE.FACT_TICKS_1S ({', '.join(STORED)}, SOURCE, LOAD_TS) "
+        f"INSERT INTO CORE.FACT_TICKS_1S ({columns}, SOURCE, LOAD_TS) "
         f"SELECT {values}, 'aggregate', SYSDATE() FROM TABLE(FLATTEN(INPUT => PARSE_JSON(?))) f",
         (rows,),
     )

@@ -73,11 +73,11 @@ class FactTables(WarehouseSession):
 
     def bars_of(self, late: Sequence[Bar]) -> list[Bar]:
         """Return the bars that FACT_TICKS_1S has of the windows of late bars, each once: the newest load."""
-        names = ", ".join(name.upper() for name in STORED)
         starts = sorted({floor(bar.start_ts_ms, FIVE_MINUTES_MS) for bar in late})
         windows = {(bar.symbol, floor(bar.start_ts_ms, FIVE_MINUTES_MS)) for bar in late}
         found = self._run(
-            f"SELECT {names} FROM CORE.FACT_TICKS_1S WHERE START_TS_MS BETWEEN ? AND ? "  # noqa: S608
+            f"SELECT {', '.join(STORED.values())} FROM CORE.FACT_TICKS_1S "  # noqa: S608
+            "WHERE START_TS BETWEEN TO_TIMESTAMP_NTZ(?, 3) AND TO_TIMESTAMP_NTZ(?, 3) "
             "AND SYMBOL IN (SELECT f.value::VARCHAR FROM TABLE(FLATTEN(INPUT => PARSE_JSON(?))) f) "
             f"QUALIFY ROW_NUMBER() OVER (PARTITION BY BAR_ID ORDER BY {LOADED} DESC) = 1",
             [starts[0], starts[-1] + FIVE_MINUTES_MS - 1, _json(sorted({bar.symbol for bar in late}))],
@@ -102,12 +102,11 @@ class FactTables(WarehouseSession):
         )
 
 
-STORED = [
-    *("bar_id", "symbol", "start_ts_ms", "end_ts_ms", "open", "high", "low", "close"),
-    *("volume", "notional", "vwap", "trade_count", "bin_count", "max_lateness_ms"),
-    *("api_send_ts_ms", "source_event_ts_ms", "ingest_ts_ms"),
-]
-"""Columns of FACT_TICKS_1S that facts are made from, named as the fields of a Bar."""
+STORED = {name: name.upper() for name in Bar.__struct_fields__ if name != "source"} | {
+    "start_ts_ms": "DATE_PART(EPOCH_MILLISECOND, START_TS)",
+    "end_ts_ms": "DATE_PART(EPOCH_MILLISECOND, END_TS)",
+}
+"""Fields of a Bar that facts are made from, as SQL over the columns of FACT_TICKS_1S."""
 
 
 def _bar(row: tuple[Any, ...]) -> Bar:

@@ -49,6 +49,8 @@ class Connect(Part):
         "org.apache.logging.log4j:log4j-slf4j-impl:2.24.3",  # Kafka's own log binding, not in its POM
     )
 
+    uses = ("KAFKA_BROKERS", "SCHEMA_REGISTRY_URL", "SNOW_ACCOUNT")
+
     @property
     def is_wanted(self) -> bool:
         """Whether STACK_CONNECT is set: a stack without a worker starts sooner."""
@@ -66,6 +68,7 @@ class Connect(Part):
         write_properties(home / "worker.properties", self.properties(place))
         command = java(
             "--add-opens=java.base/java.nio=ALL-UNNAMED",  # Snowflake's driver reads Arrow
+            "-Duser.language=en",  # some have a calendar or digits of their own for TimestampConverter
             *log_to_stdout(home, LOGGERS),
             "-cp",
             class_path(place.files[count:]),

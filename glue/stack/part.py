@@ -55,7 +55,7 @@ class Place:
     files: list[Path]
     """The locked files of the part, those of `Part.files` first; an archive is an unpacked folder."""
     endpoints: Mapping[str, str]
-    """Settings by which clients find the parts that were started before this one."""
+    """The settings that the part uses."""
     keys: Path
     """A folder for keys by which the parts know each other."""
 
@@ -68,6 +68,9 @@ class Part(ABC):
     """Maven coordinates of files that need nothing more."""
     roots: ClassVar[tuple[str, ...]] = ()
     """Maven coordinates of jars; `python -m glue.stack.lock` adds what they depend on."""
+
+    uses: ClassVar[tuple[str, ...]] = ()
+    """Settings by which it finds other parts, which come before it; when one moves it starts again."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings

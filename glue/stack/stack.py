@@ -42,10 +42,13 @@ class Stack:
         self._settings = settings or Settings.load()
         self._state = StateDir(state_dir)
         self._report = reporter or Reporter()
+        self._jars = JarCache(self._settings, self._report)
         self._parts = {kind.name: kind(self._settings) for kind in PARTS}
 
     def up(self) -> list[PartStatus]:
         """Start what does not run, wait until all parts are ready and create missing topics.
+
+        A part is started again when one that it uses has moved to another port.
 
         Safe to run twice. Interrupted or failed, it stops what it started itself.
 
@@ -57,12 +60,10 @@ class Stack:
             started: list[Part] = []
             try:
                 missing = self._not_running(record)
-                files = JarCache(self._settings, self._report).fetch(part.name for part in missing)
-                for part in missing:
-                    started.append(part)
-                    self._start(part, record, files[part.name])
-                self._wait_until_ready(record, files)
-                if not missing:
+                self._jars.fetch(part.name for part in missing)
+                self._start_these(missing, record, started)
+                self._wait_until_ready(record, started)
+                if not started:
                     self._report.line("already running")
                 self._create_topics(record)
                 self._state.write_endpoints(self._endpoints(record))
@@ -144,7 +145,22 @@ class Stack:
             missing.append(part)
         return missing
 
-    def _start(self, part: Part, record: Record, files: list[Path]) -> None:
+    def _start_these(self, parts: list[Part], record: Record, started: list[Part]) -> list[Part]:
+        """Start parts, and those that were told another place of what they use than it has by now."""
+        found = []
+        for part in self._in_use(record):
+            running = record.parts.get(part.name)
+            if part not in parts:
+                if running is None or running.endpoints == self._used_by(part, record):
+                    continue
+                self._report.line(f"{part.name}: what it uses has moved, so it starts again")
+            if part not in started:
+                started.append(part)
+            self._start(part, record)
+            found.append(part)
+        return found
+
+    def _start(self, part: Part, record: Record) -> None:
         if left := record.parts.pop(part.name, None):
             processes.stop([left.process], STOP_TIMEOUT_S)  # what a dead part itself had started
         chosen = record.ports[part.name] = self._choose_ports(part, record)
@@ -153,15 +169,15 @@ class Stack:
             home=home,
             temp=self._state.temp(part.name),
             ports=chosen,
-            files=files,
-            endpoints=self._endpoints(record),
+            files=self._jars.fetch([part.name])[part.name],
+            endpoints=self._used_by(part, record),
             keys=self._state.keys,
         )
         launch = part.launch(place)
         process = processes.start(
             launch.command, env=launch.env, home=home, log=self._state.start_log(part.name)
         )
-        record.parts[part.name] = Running(process, chosen)
+        record.parts[part.name] = Running(process, chosen, dict(place.endpoints))
         self._state.save(record)
         self._report.line(f"{part.name}: starting on port {next(iter(chosen.values()))}, pid {process.pid}")
 
@@ -178,7 +194,7 @@ class Stack:
                 self._report.line(f"{part.name}: port {usual} is taken, using {port} ({purpose})")
         return chosen
 
-    def _wait_until_ready(self, record: Record, files: dict[str, list[Path]]) -> None:
+    def _wait_until_ready(self, record: Record, started: list[Part]) -> None:
         began = time.monotonic()
         deadline = began + self._settings.stack_start_timeout_ms / 1000
         next_line = began + STILL_WAITING_S
@@ -192,13 +208,14 @@ class Stack:
                     # Another program may have taken a port between the choice and the start.
                     all_free = all(map(ports.is_free, record.parts[part.name].ports.values()))
                     attempts[part.name] += 1
-                    if all_free or attempts[part.name] > PORT_ATTEMPTS or part.name not in files:
+                    if all_free or attempts[part.name] > PORT_ATTEMPTS or part not in started:
                         raise
-                    self._start(part, record, files[part.name])
+                    again = self._start_these([part], record, started)
+                    pending += [other for other in again if other not in pending]
                     continue
                 if ready:
                     pending.remove(part)
-                    if part.name in files:
+                    if part in started:
                         self._report.line(f"{part.name}: ready after {time.monotonic() - began:.1f} s")
             now = time.monotonic()
             if pending and now > deadline:
@@ -242,6 +259,11 @@ class Stack:
         for name, running in record.parts.items():
             found |= self._parts[name].endpoints(running.ports)
         return found
+
+    def _used_by(self, part: Part, record: Record) -> dict[str, str]:
+        """Return the endpoints that a part uses."""
+        found = self._endpoints(record)
+        return {name: found[name] for name in part.uses if name in found}
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

@@ -22,6 +22,8 @@ class Running(msgspec.Struct, frozen=True):
 
     process: Process
     ports: dict[str, int]
+    endpoints: dict[str, str] = msgspec.field(default_factory=dict)
+    """Where it was told that the parts are which it uses."""
 
 
 class Record(msgspec.Struct):

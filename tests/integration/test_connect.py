@@ -1,5 +1,6 @@
 """Kafka Connect with the Snowflake connector, end to end: topic, worker, local Snowflake, row."""
 
+import base64
 import io
 import json
 import re
@@ -7,6 +8,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from itertools import count
 from pathlib import Path
@@ -18,7 +20,12 @@ import msgspec
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from glue.connectors import MISSING, Channel, look
 from glue.core.bars import Bar
@@ -30,17 +37,18 @@ from glue.io.kafka import client_config, read_to_end
 from glue.io.registry import AvroWriter, Registry
 from glue.io.topics import recreate_topics
 from glue.settings import Settings
+from glue.stack.connect import SECRETS
 from glue.stack.snowflake import CONNECT_USER
 from glue.status import _connectors_level
 from tests.conftest import RunningStack
 from tests.processes import BTCUSDT, WDC, feed, lines_of, restart, run_offline, until
-from tests.streams import Writer, token
-from tests.warehouse import BarTopic, create_tables, names, query, walk
+from tests.streams import Writer, der, new_key, token
+from tests.warehouse import TIMES, BarTopic, create_tables, names, query, walk
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 MANY = pytest.param(10, marks=pytest.mark.full)
 CORE, DLT = "snowflake-core-1s", "snowflake-raw-dlt"
-BAR_COLUMNS = [field.upper() for field in Bar.__struct_fields__]
+BAR_COLUMNS = [TIMES.get(field, field.upper()) for field in Bar.__struct_fields__]
 STRETCH_S = 100
 numbers = count(1)
 starts = count(1_700_000_000_000, STRETCH_S * 10_000)
@@ -113,10 +121,17 @@ def some_bars(seconds: int = STRETCH_S) -> list[Bar]:
     return walk(2, next(starts), seconds)
 
 
+def utc(ms: int) -> datetime:
+    """Return a time as the warehouse has it."""
+    return datetime(1970, 1, 1) + timedelta(milliseconds=ms)  # noqa: DTZ001
+
+
 def rounded(value: Any, column: Any) -> Any:
-    """Return a bar's value as its column holds it: decimals with eight places."""
+    """Return a bar's value as its column holds it: decimals with eight places, times to the microsecond."""
     if isinstance(value, float) and isinstance(column, Decimal):
         return Decimal(repr(value)).quantize(Decimal("1e-8"), ROUND_HALF_UP)
+    if isinstance(column, datetime):
+        return utc(value)
     return value
 
 
@@ -164,6 +179,21 @@ def test_every_bar_is_there_once_and_column_by_column(core: Deployed, tmp_path: 
         wanted = [rounded(v, c) for v, c in zip(msgspec.structs.astuple(bar), values, strict=True)]
         assert values == wanted
         assert (loaded, topic, key) == (None, core.settings.agg_output_topic, bar.bar_id)
+
+
+def test_times_of_any_year_are_exact_wherever_the_worker_runs(core: Deployed) -> None:
+    seconds = [0, 1, 946_684_800, 1_266_364_800, 4_102_444_799, 253_402_300_798]
+    seconds += [1_268_533_800]  # 2010-03-14 02:30 UTC, which the clocks of New York and Los Angeles left out
+    bars = [walk(1, second * 1000, 1)[0] for second in seconds]
+    bars.append(msgspec.structs.replace(bars[0], bar_id="ms", start_ts_ms=1_700_000_000_123))
+    BarTopic(core.settings).put(bars)
+    core.wait_for(bars)
+    found = query(
+        core.settings,
+        f"SELECT BAR_ID, START_TS, END_TS FROM {core.settings.snow_database}.CORE.FACT_TICKS_1S",
+    )
+    wanted = {(b.bar_id, utc(b.start_ts_ms), utc(b.end_ts_ms)) for b in bars}
+    assert {row for row in found if row[0] in {b.bar_id for b in bars}} == wanted
 
 
 def test_a_bar_that_does_not_fit_is_a_dead_letter_and_the_rest_flows(core: Deployed) -> None:
@@ -298,9 +328,16 @@ def test_no_secret_is_told(core: Deployed, connect_worker: RunningStack) -> None
     told = [json.dumps(core.call("GET", path)) for path in ("", "/config", "/status", "/tasks")]
     told += [connect_worker.stack.log(part).read_text(errors="replace") for part in ("connect", "snowflake")]
     told += [path.read_text() for path in connectors.CONNECT_DIR.glob("*.json")]
+    told += [repr(look(core.settings, with_channels=True)), repr(connect_worker.stack.status())]
 
     assert core.call("GET", "/config")["snowflake.private.key"] == "${env:SNOW_PRIVATE_KEY}"
     assert not [part for part in parts for text in told if part in text]
+
+
+def test_the_whole_stack_stays_small(core: Deployed, connect_worker: RunningStack) -> None:
+    memory_mb = {part.name: part.memory_mb or 0 for part in connect_worker.with_connect().status()}
+    assert memory_mb.keys() == {"registry", "kafka", "snowflake", "connect"}
+    assert sum(memory_mb.values()) < 2_000, "of 3 GB with the jobs"
 
 
 def test_the_plugin_is_isolated_and_rest_is_on_loopback(connect_worker: RunningStack) -> None:
@@ -312,8 +349,28 @@ def test_the_plugin_is_isolated_and_rest_is_on_loopback(connect_worker: RunningS
     assert {address for address, _ in connect_worker.stack.listening()} == {"127.0.0.1"}
 
 
-def test_dead_letters_of_the_worker_are_in_the_warehouse(connect_worker: RunningStack) -> None:
+def use_encrypted_key_in_a_file(deployed: Deployed, user: str) -> None:
+    """Let a connector log in by a key of its own, which it reads with its passphrase by the file provider."""
+    key, passphrase = new_key(), "of the key"
+    sql = f"ALTER USER {user} SET RSA_PUBLIC_KEY = '{base64.b64encode(der(key)).decode()}'"
+    query(deployed.settings, sql)
+    encrypted = key.private_bytes(
+        Encoding.DER, PrivateFormat.PKCS8, BestAvailableEncryption(passphrase.encode())
+    )
+    file = deployed.stack.state_dir / "connect" / SECRETS / "snow.properties"
+    file.write_text(f"private_key={base64.b64encode(encrypted).decode()}\npassphrase={passphrase}\n")
+    deployed.config |= {
+        "snowflake.user.name": user,
+        "snowflake.private.key": f"${{file:{file}:private_key}}",
+        "snowflake.private.key.passphrase": f"${{file:{file}:passphrase}}",
+    }
+
+
+def test_dead_letters_of_the_worker_are_in_the_warehouse_by_a_key_with_a_passphrase(
+    connect_worker: RunningStack,
+) -> None:
     deployed = deploy(connect_worker, DLT)
+    use_encrypted_key_in_a_file(deployed, "TAPELINE_DLT")
     with Registry(deployed.settings) as registry:
         schema_id = registry.register(f"{deployed.settings.kafka_topic_dlt}-value", "dead_letter.avsc")
     deployed.create()

@@ -22,9 +22,11 @@ from glue.io.topics import ensure_topics, recreate_topics
 from glue.settings import Settings
 from glue.stack import Stack, ports, processes
 from glue.stack.__main__ import main
+from glue.stack.part import Launch, Part, answers
 from glue.stack.processes import Process
 from glue.stack.reporter import Reporter
 from tests.conftest import RunningStack
+from tests.processes import until
 
 pytestmark = pytest.mark.stack
 ROOT = Path(__file__).parents[2]
@@ -291,6 +293,66 @@ def test_a_port_that_is_lost_between_choice_and_start_is_replaced(own, monkeypat
 
     assert {part.state for part in status} == {"running"}
     assert lost not in {port for part in status for port in part.ports.values()}
+
+
+class Served(Part):
+    """A part that any file server is."""
+
+    def wanted_ports(self):
+        return {"http": 0}
+
+    def launch(self, place):
+        port = str(place.ports["http"])
+        return Launch([sys.executable, "-m", "http.server", port, "--bind", "127.0.0.1"], place.endpoints)
+
+    def is_ready(self, ports):
+        return answers(ports["http"], "/")
+
+    def endpoints(self, ports):
+        return {f"{self.name.upper()}_URL": str(ports["http"])}
+
+
+class Used(Served):
+    name = "snowflake"
+
+
+class User(Served):
+    name = "registry"
+    uses = ("SNOWFLAKE_URL",)
+
+
+def test_a_part_starts_again_when_one_that_it_uses_has_moved_and_only_then(tmp_path, monkeypatch):
+    monkeypatch.setattr("glue.stack.stack.PARTS", (Used, User))
+    monkeypatch.setattr(Stack, "_create_topics", lambda *_: None)
+    stack = Stack(Settings.load(), tmp_path, Lines())
+
+    def up():
+        """Return the pid of the user, after a look at where it was told that the other one is."""
+        status = {part.name: part for part in stack.up()}
+        told = psutil.Process(status["registry"].pid).environ()["SNOWFLAKE_URL"]
+        assert told == str(status["snowflake"].ports["http"])
+        return status["registry"].pid
+
+    def die():
+        stack.kill("snowflake")
+        until(lambda: stack.status()[0].state == "died", "its death")
+
+    try:
+        first = up()
+        die()
+        assert up() == first, "it came back where it was"
+        die()
+        with socket.create_server(("127.0.0.1", int(stack.endpoints()["SNOWFLAKE_URL"]))):
+            second = up()
+        assert second != first
+        die()
+        choose = ports.choose
+        with socket.create_server(("127.0.0.1", 0)) as thief:  # which is there after the choice of the port
+            first_answer = iter([thief.getsockname()[1]])
+            monkeypatch.setattr(ports, "choose", lambda *of: next(first_answer, 0) or choose(*of))
+            assert up() != second
+    finally:
+        stack.down(purge=True)
 
 
 def test_interrupting_up_stops_what_it_started(tmp_path):

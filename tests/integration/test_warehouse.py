@@ -161,9 +161,10 @@ def test_the_calendar_has_exactly_the_sessions_of_the_exchange(cursor):
 
 def test_a_bar_that_was_sent_again_counts_once_and_the_newest_wins(cursor):
     insert = (
-        "INSERT INTO CORE.FACT_TICKS_1S (BAR_ID, SYMBOL, START_TS_MS, END_TS_MS, OPEN, HIGH, LOW, CLOSE, "
+        "INSERT INTO CORE.FACT_TICKS_1S (BAR_ID, SYMBOL, START_TS, END_TS, OPEN, HIGH, LOW, CLOSE, "
         "VOLUME, NOTIONAL, VWAP, TRADE_COUNT, BIN_COUNT, MAX_LATENESS_MS, SOURCE, RECORD_METADATA, LOAD_TS) "
-        "SELECT 'A-1000', 'A', 1000, 2000, 1, 1, 1, ?, 5, 5, 1, 1, 1, 0, 'aggregate', PARSE_JSON(?), ?"
+        "SELECT 'A-1000', 'A', TO_TIMESTAMP_NTZ(1), TO_TIMESTAMP_NTZ(2), 1, 1, 1, ?, 5, 5, 1, 1, 1, 0, "
+        "'aggregate', PARSE_JSON(?), ?"
     )
     pushed = json.dumps({"SnowflakeConnectorPushTime": ms(datetime(2026, 1, 2, 12))})  # noqa: DTZ001
     cursor.execute(insert, (10, None, datetime(2026, 1, 2, 11)))  # noqa: DTZ001
