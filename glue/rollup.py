@@ -8,8 +8,8 @@ from typing import Protocol
 
 import structlog
 
+from glue import engine, metrics, usage
 from glue import log as logs
-from glue import metrics, usage
 from glue.cli import StopSignal, run
 from glue.core.bars import Bar
 from glue.core.facts import FIVE_MINUTES_MS, Rows, floor, rebuilt
@@ -18,6 +18,7 @@ from glue.core.partition import Shard
 from glue.core.usage import Use
 from glue.errors import SettingsError, TapelineError, TransientError
 from glue.intake import now_ms
+from glue.io.bar_progress import BarProgress, KafkaTopics
 from glue.io.fact_tables import JOB, FactTables
 from glue.io.kafka import SESSION_TIMEOUT_S, partition_count
 from glue.io.kafka_bars import KafkaBarSource
@@ -65,6 +66,12 @@ class Rollup:
         self._clock = clock
         self._source: KafkaBarSource
         self._loader: Loader | None = None
+        self._bar_progress = BarProgress(
+            KafkaTopics(settings),
+            lambda: engine.steps(settings),
+            settings.kafka_topic_raw,
+            settings.agg_output_topic,
+        )
         self._raw_partitions = partition_count(settings, settings.kafka_topic_raw)
         self._retry_at_ms = 0
         self._late_since_ms: int | None = None
@@ -149,6 +156,7 @@ class Rollup:
         self._bar_count += len(records)
         metrics.BARS_READ.inc(len(records))
         metrics.HELD_MINUTES.set(loader.minute_count)
+        self._close_silent(loader, now)
         if now >= self._retry_at_ms and (flush := loader.due(now)) is not None:
             try:
                 self._flush(flush)
@@ -159,6 +167,16 @@ class Rollup:
                 if loader.minute_count > MOST_MINUTES:
                     self._source.pause()
         self._progress.tick()
+
+    def _close_silent(self, loader: Loader, now: int) -> None:
+        """Where no further bar comes, let windows close that all bars are known to have come of."""
+        if not loader.is_waiting(now):
+            self._bar_progress.forget()
+            return
+        until_ms = self._bar_progress.look(now, loader.is_due, self._source.has_reached)
+        if until_ms is not None:
+            loader.watermark.close(until_ms)
+            log.info("windows close without a further bar", until_ms=until_ms)
 
     def _flush(self, flush: Flush) -> None:
         """Write the rows, and only then commit the offsets."""

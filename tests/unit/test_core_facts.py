@@ -187,6 +187,26 @@ def test_where_all_are_silent_the_newest_bar_counts():
     assert estate.read_and_flush() == [f"{A}-{T}-60s"]
 
 
+def test_where_no_bar_comes_any_more_windows_close_when_all_bars_are_known_to_have_come():
+    estate = Estate(1)
+    estate.append(bar(A, T + 30_000))
+    estate.read_and_flush()
+    estate.wall_ms = SILENT_MS - 1
+    assert not estate.loader.is_waiting(estate.wall_ms)
+    estate.wall_ms = 1000 * SILENT_MS
+    assert estate.read_and_flush() == []
+    assert estate.loader.is_waiting(estate.wall_ms)
+    assert not estate.loader.is_due(T + MINUTE_MS - 1)
+    estate.loader.watermark.close(T + MINUTE_MS)
+    assert not estate.loader.is_waiting(estate.wall_ms)  # for anything but the flush that is due
+    estate.loader.watermark.close(T)
+    assert estate.read_and_flush() == [f"{A}-{T}-60s"]
+    assert estate.loader.is_waiting(estate.wall_ms)  # the five minutes are still held
+    estate.loader.watermark.close(T + FIVE_MINUTES_MS)
+    assert estate.read_and_flush() == [f"{A}-{T}-300s"]
+    assert not estate.loader.is_waiting(estate.wall_ms)
+
+
 def test_a_window_without_a_trade_has_no_row():
     estate = Estate(1)
     for start in (T, T + 3 * MINUTE_MS, T + 3 * FIVE_MINUTES_MS):
@@ -338,17 +358,20 @@ def test_a_position_survives_its_metadata():
 
 
 PRICES = st.sampled_from([1.0, 2.25, 10.1, 99999.99, 0.00000001, 1e15])
+KINDS = ["bar"] * 6 + ["late", "repeat", "pause", "close", "poll", "poll", "die"]
 STEPS = st.sampled_from([0, 1000, 1000, 5000, 59_000, 60_000, 300_000, 900_000])
 
 
 @st.composite
 def runs(draw):
-    """What happens to an estate: bars of each raw partition in order, late ones, repeats, pauses, deaths."""
+    """What happens to an estate: bars of each raw partition in order, late ones, and the rest of KINDS."""
     clocks = dict.fromkeys((A, B, C), T + draw(st.integers(0, 400)) * 1000)
     made: list[Bar] = []
     events: list[Any] = []
     for _ in range(draw(st.integers(1, 40))):
-        kind = draw(st.sampled_from(["bar"] * 6 + ["late", "repeat", "pause", "poll", "poll", "die"]))
+        kind = draw(
+            st.sampled_from(["bar"] * 6 + ["late", "repeat", "pause", "close", "poll", "poll", "die"])
+        )
         if kind == "bar" or (kind in ("late", "repeat") and not made):
             symbol = draw(st.sampled_from(sorted(clocks)))
             clocks[symbol] += draw(STEPS)
@@ -358,6 +381,9 @@ def runs(draw):
             start = max(0, clocks[symbol] - draw(STEPS) - draw(STEPS))
         elif kind == "repeat":
             symbol, start = (old := draw(st.sampled_from(made))).symbol, old.start_ts_ms
+        elif kind == "close":
+            events.append((kind, max(clocks.values()) + draw(STEPS)))
+            continue
         else:
             events.append((kind, draw(st.integers(0, 2))))
             continue
@@ -386,6 +412,8 @@ def play(estate: Estate, events: list[Any]) -> None:
             estate.append(what, partition_of(what.bar_id, partitions))
         elif kind == "pause":
             estate.wall_ms += what * SILENT_MS // 2
+        elif kind == "close":
+            estate.loader.watermark.close(what)
         elif kind == "poll":
             estate.read_and_flush()
         else:  # dies before the transaction, after it and before the commit, or after the commit
