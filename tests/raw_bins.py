@@ -18,7 +18,7 @@ from glue.io.registry import Registry
 from glue.io.snowflake import connect
 from glue.io.transactions import transactional_producer
 from glue.settings import Settings
-from tests.warehouse import is_near, query
+from tests.warehouse import create_roles, is_near, query
 
 Row = dict[str, Any]
 TIMEOUT_S = 10
@@ -30,6 +30,7 @@ def create_raw(settings: Settings) -> None:
         for name in ("", ".CORE", ".RAW"):
             cursor.execute(f"CREATE {'SCHEMA' if name else 'DATABASE'} {settings.snow_database}{name}")
         cursor.execute(f"USE SCHEMA {settings.snow_database}.CORE")
+        create_roles(cursor)
         for statement in read_statements():
             if statement.text.startswith(
                 tuple(f"CREATE {kind} IF NOT EXISTS RAW." for kind in ("FILE FORMAT", "STAGE", "TABLE"))

@@ -15,7 +15,7 @@ from sqlglot import exp, tokenize
 from glue.stack import snowflake_catalog
 
 NOT_APPLIED = "acknowledged, not applied: the local Snowflake has no accounts"
-"""Answer to a statement about roles, grants, users, warehouses and the like."""
+"""Answer to a statement about grants, users, warehouses and the like."""
 ACCOUNT_OBJECTS = ("ROLE", "WAREHOUSE", "RESOURCE", "USER", "ACCOUNT", "NETWORK", "SECURITY", "INTEGRATION")
 STAGED = "_FS_STAGED"
 """Temporary view of the staged file that a COPY reads, its lines as the column C1."""

@@ -18,9 +18,10 @@ from sqlglot import exp
 from glue.stack import fakesnow_gaps as gaps
 from glue.stack import snowflake_statements
 from glue.stack.snowflake_catalog import forget_dropped
+from glue.stack.snowflake_roles import Roles
 from glue.stack.snowflake_statements import DONE
 from glue.stack.snowflake_tokens import Saved, Tokens
-from glue.stack.snowflake_users import Users
+from glue.stack.snowflake_users import USER, Users
 
 DETACHED_AFTER_S = 10.0
 """A transaction whose client has been silent for so long is rolled back when another one waits for it."""
@@ -101,15 +102,24 @@ class Session(FakeSnowflakeConnection):
     """A session; `parameters` are of its login and of ALTER SESSION, `token` is what its client shows."""
 
     def __init__(
-        self, *args: Any, lock: WriteLock, users: Users, warehouse: Warehouse, tokens: Tokens, **kwargs: Any
+        self,
+        *args: Any,
+        lock: WriteLock,
+        users: Users,
+        roles: Roles,
+        warehouse: Warehouse,
+        tokens: Tokens,
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self.lock = lock
         self.warehouse = warehouse
         self.users = users
+        self.roles = roles
         self._tokens = tokens
         self.token = ""
         self.parameters: dict[str, Any] = {}
+        self.user = USER
         self.role = ""
         self.has_transaction = False
         self._busy = 0
@@ -149,6 +159,7 @@ class Session(FakeSnowflakeConnection):
         saved = Saved(
             database=self.database,
             schema=self.schema,
+            user=self.user,
             role=self.role,
             autocommit=bool(self._autocommit),
             parameters=self.parameters,
@@ -186,6 +197,9 @@ class Cursor(FakeSnowflakeCursor):
         try:
             if session.users.take_key(command):
                 return self._answer(DONE)
+            if answered := session.roles.answer(command, session.user):
+                session.role = answered[1] or session.role
+                return self._answer(answered[0])
             if gaps.is_account_level(command):
                 return self._answer(f"SELECT '{gaps.NOT_APPLIED}' AS status")
             binds = kwargs.get("binding_params") or params
@@ -277,10 +291,11 @@ class Cursor(FakeSnowflakeCursor):
 class SessionStore(gaps.Store):
     """The databases, with sessions that take turns to write."""
 
-    def __init__(self, folder: Path, users: Users) -> None:
+    def __init__(self, folder: Path, users: Users, roles: Roles) -> None:
         super().__init__(folder)
         self._lock = WriteLock()
         self._users = users
+        self._roles = roles
         self._warehouse = Warehouse()
         self._tokens = Tokens(folder)
 
@@ -291,7 +306,8 @@ class SessionStore(gaps.Store):
             sessions[token] = session = self.connect(
                 saved.database, saved.schema, autocommit=saved.autocommit
             )
-            session.token, session.role, session.parameters = token, saved.role, saved.parameters
+            session.token, session.parameters = token, saved.parameters
+            session.user, session.role = saved.user, saved.role
         return sessions
 
     @contextmanager
@@ -332,6 +348,7 @@ class SessionStore(gaps.Store):
             db_path=self.db_path,
             lock=self._lock,
             users=self._users,
+            roles=self._roles,
             warehouse=self._warehouse,
             tokens=self._tokens,
             **kwargs,

@@ -26,7 +26,7 @@ from tests.raw_bins import (
     some_bins,
     spool_of,
 )
-from tests.warehouse import names, query
+from tests.warehouse import names, query, revoked_role
 
 pytestmark = pytest.mark.stack
 T = 1_266_364_800_000
@@ -158,17 +158,23 @@ def test_what_the_warehouse_refuses_is_said_and_nothing_is_lost(
     settings = warehouse(kafka_partitions=1)
     BinTopic(settings).put(some_bins(50, T))
     account = settings.snow_account.replace(":tapeline@", ":wrong@")
-    refused = stage_raw(settings, tmp_path, "--once", SNOW_ACCOUNT=account)
-    assert refused.wait() == 1, refused.output
-    assert "SNOW_PASSWORD" in refused.output.splitlines()[-1]
-    assert "wrong@" not in refused.output
-    assert committed(settings) == {}
+    role = revoked_role(settings)
+    for env, text in (
+        ({"SNOW_ACCOUNT": account}, "SNOW_PASSWORD"),
+        ({"SNOW_ROLE": role}, f"refuses SNOW_ROLE={role}"),
+    ):
+        refused = stage_raw(settings, tmp_path, "--once", **env)
+        assert refused.wait() == 1, refused.output
+        assert text in refused.output.splitlines()[-1]
+        assert "Traceback" not in refused.output
+        assert "wrong@" not in refused.output
+        assert committed(settings) == {}
 
     query(settings, "ALTER TABLE RAW.TICKS_RAW RENAME TO RAW.ELSEWHERE")
     missing = stage_raw(settings, tmp_path, "--once")
     assert missing.wait() == 1, missing.output
     assert "TICKS_RAW" in missing.output.splitlines()[-1]
-    assert "Traceback" not in refused.output + missing.output
+    assert "Traceback" not in missing.output
     (span,) = settled(settings)
     assert committed(settings)[0].offset == span.first == 0
     assert files_in(spool_of(tmp_path, settings)) == {span.name}
