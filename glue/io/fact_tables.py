@@ -10,9 +10,12 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
+import structlog
 
+from glue import metrics
 from glue.core.bars import Bar
 from glue.core.facts import FIVE_MINUTES_MS, Fact, Rows, floor
+from glue.core.staged import LARGEST_SUM
 from glue.io.warehouse_session import WarehouseSession
 
 JOB = "rollup"
@@ -39,10 +42,9 @@ COLUMNS = {
 }
 """Columns of both tables, as the fields of a Fact, and their types; START_TS and LOAD_TS besides."""
 DECIMALS = [name.lower() for name, kind in COLUMNS.items() if kind.endswith(",8)")]
-LARGEST = 9.99999999999e29
-"""What NUMBER(38,8) holds: the notional of a tick that is as large as a feed may send is beyond it."""
 LOADED = "COALESCE(LOAD_TS, TO_TIMESTAMP_NTZ(RECORD_METADATA:SnowflakeConnectorPushTime::NUMBER, 3))"
 """When a 1 s bar was written: the Kafka connector leaves LOAD_TS empty."""
+log = structlog.get_logger()
 
 
 class FactTables(WarehouseSession):
@@ -53,6 +55,8 @@ class FactTables(WarehouseSession):
 
     def write(self, *flushed: Rows) -> None:
         """Write rows in one transaction, in place of those of the same BAR_ID.
+
+        A notional that its column cannot hold is the largest that it can, which is logged and counted.
 
         Raises:
             TransientError: nothing was written, or all of it: the answer may be what was lost.
@@ -70,6 +74,10 @@ class FactTables(WarehouseSession):
                 binds += [*_span(part), _json([fact.bar_id for fact in part]), _json(map(row_of, part))]
         if statements:
             self._run("; ".join(["BEGIN", *statements, "COMMIT"]), binds, len(statements) + 2)
+        facts = [fact for rows in flushed for fact in (*rows.minutes, *rows.five_minutes)]
+        if cut := [fact.bar_id for fact in facts if fact.notional > LARGEST_SUM]:
+            metrics.NOTIONAL_CUT.labels(JOB).inc(len(cut))
+            log.warning("NOTIONAL is stored as the largest number that fits", bar_ids=cut[:20], rows=len(cut))
 
     def bars_of(self, late: Sequence[Bar]) -> list[Bar]:
         """Return the bars that FACT_TICKS_1S has of the windows of late bars, each once: the newest load."""
@@ -132,9 +140,9 @@ def _insert(table: str) -> str:
 
 
 def row_of(fact: Fact) -> tuple[Any, ...]:
-    """Return a row's values; decimals as text, rounded to the eight places of their columns."""
+    """Return a row's values; decimals as text, rounded to the eight places of their columns, or what fits."""
     values = msgspec.structs.asdict(fact)
-    values |= {name: f"{min(values[name], LARGEST):.8f}" for name in DECIMALS}
+    values |= {name: f"{min(values[name], LARGEST_SUM):.8f}" for name in DECIMALS}
     return tuple(values.values())
 
 

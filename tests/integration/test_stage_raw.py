@@ -79,9 +79,12 @@ def test_the_rows_are_the_bins_of_the_topic_and_a_second_run_adds_what_is_new(
     extreme = some_bins(1, T)[0]
     extreme.open = extreme.high = 1e15
     extreme.low, extreme.close, extreme.volume, extreme.notional = 1e-8, 0.1 + 0.2, 1e-8, 9e29
-    BinTopic(settings).put([*some_bins(300, T), extreme])
-    load_all(settings, tmp_path)
-    assert len(assert_rows(settings)) == len(found) + 301
+    beyond = some_bins(2, T, seed=9)[1]
+    beyond.notional = 1e30
+    BinTopic(settings).put([*some_bins(300, T), extreme, beyond])
+    command = load_all(settings, tmp_path)
+    assert command.output.count("the largest number that fits") == 1
+    assert len(assert_rows(settings)) == len(found) + 302
     assert all(not place.spans for place in committed(settings).values())
     lag = consumer_lag(settings, settings.snowflake_raw_group, settings.kafka_topic_raw)
     assert {row.group for row in lag} == {settings.snowflake_raw_group}
