@@ -12,7 +12,7 @@ from glue import engine, metrics, usage
 from glue import log as logs
 from glue.cli import StopSignal, run
 from glue.core.bars import Bar
-from glue.core.facts import FIVE_MINUTES_MS, Rows, floor, rebuilt
+from glue.core.facts import Rows, incomplete, rebuilt, window_of
 from glue.core.flushes import Flush, Loader, Position
 from glue.core.partition import Shard
 from glue.core.usage import Use
@@ -206,28 +206,23 @@ class Rollup:
     def _rebuild(self, late: list[Bar]) -> tuple[Rows, list[Bar]]:
         """Make the windows of late bars anew; return their rows, and the bars that have to wait.
 
-        FACT_TICKS_1S may not hold all bars of a window yet. Then the new row would count fewer trades than
-        the stored one, which stays.
+        FACT_TICKS_1S may not hold all bars of a window yet. Then one of the new rows would count fewer trades
+        than the stored one; all of them stay.
         """
         if not late:
             self._late_since_ms = None
             return Rows([], []), []
         rows = rebuilt(self._tables.bars_of(late), late)
-        stored = self._tables.trade_counts(rows.five_minutes)
-        short = {
-            (row.symbol, row.start_ts_ms)
-            for row in rows.five_minutes
-            if row.trade_count < stored.get(row.bar_id, 0)
-        }
+        short = incomplete(rows, self._tables.trade_counts(rows))
         if not short:
             self._late_since_ms = None
             return rows, []
         now = self._clock()
         self._late_since_ms = now if self._late_since_ms is None else self._late_since_ms
-        unwritten = [b for b in late if (b.symbol, floor(b.start_ts_ms, FIVE_MINUTES_MS)) in short]
+        unwritten = [bar for bar in late if window_of(bar) in short]
         whole = Rows(
-            [r for r in rows.minutes if (r.symbol, floor(r.start_ts_ms, FIVE_MINUTES_MS)) not in short],
-            [r for r in rows.five_minutes if (r.symbol, r.start_ts_ms) not in short],
+            [row for row in rows.minutes if window_of(row) not in short],
+            [row for row in rows.five_minutes if window_of(row) not in short],
         )
         if now - self._late_since_ms < LATE_GIVE_UP_MS:
             log.warning("late bars wait for FACT_TICKS_1S to have their windows whole", bars=len(unwritten))

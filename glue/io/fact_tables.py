@@ -71,7 +71,7 @@ class FactTables(WarehouseSession):
             for i in range(0, len(facts), ROWS_A_STATEMENT):
                 part = facts[i : i + ROWS_A_STATEMENT]
                 statements += [_delete(table), _insert(table)]
-                binds += [*_span(part), _json([fact.bar_id for fact in part]), _json(map(row_of, part))]
+                binds += [*_span(part), _ids(part), _json(map(row_of, part))]
         if statements:
             self._run("; ".join(["BEGIN", *statements, "COMMIT"]), binds, len(statements) + 2)
         facts = [fact for rows in flushed for fact in (*rows.minutes, *rows.five_minutes)]
@@ -93,12 +93,11 @@ class FactTables(WarehouseSession):
         bars = [_bar(row) for row in found]
         return [b for b in bars if (b.symbol, floor(b.start_ts_ms, FIVE_MINUTES_MS)) in windows]
 
-    def trade_counts(self, facts: Sequence[Fact]) -> dict[str, int]:
-        """Return the trades that the stored five-minute rows of these ids count, by BAR_ID."""
+    def trade_counts(self, rows: Rows) -> dict[str, int]:
+        """Return the trades that the stored rows of the same BAR_ID count, by that."""
         found = self._run(
-            "SELECT BAR_ID, TRADE_COUNT FROM CORE.FACT_TICKS_300S WHERE START_TS_MS BETWEEN ? AND ? "
-            "AND BAR_ID IN (SELECT f.value::VARCHAR FROM TABLE(FLATTEN(INPUT => PARSE_JSON(?))) f)",
-            [*_span(facts), _json([fact.bar_id for fact in facts])],
+            " UNION ALL ".join(_count(table) for table in ("FACT_TICKS_60S", "FACT_TICKS_300S")),
+            [bind for facts in (rows.minutes, rows.five_minutes) for bind in (*_span(facts), _ids(facts))],
         )
         return {bar_id: int(count) for bar_id, count in found}
 
@@ -123,11 +122,18 @@ def _bar(row: tuple[Any, ...]) -> Bar:
     return msgspec.convert(values, Bar, strict=False)
 
 
+_SAME_ROWS = (
+    "START_TS_MS BETWEEN ? AND ? "
+    "AND BAR_ID IN (SELECT f.value::VARCHAR FROM TABLE(FLATTEN(INPUT => PARSE_JSON(?))) f)"
+)
+
+
 def _delete(table: str) -> str:
-    return (
-        f"DELETE FROM CORE.{table} WHERE START_TS_MS BETWEEN ? AND ? "  # noqa: S608
-        "AND BAR_ID IN (SELECT f.value::VARCHAR FROM TABLE(FLATTEN(INPUT => PARSE_JSON(?))) f)"
-    )
+    return f"DELETE FROM CORE.{table} WHERE {_SAME_ROWS}"  # noqa: S608
+
+
+def _count(table: str) -> str:
+    return f"SELECT BAR_ID, TRADE_COUNT FROM CORE.{table} WHERE {_SAME_ROWS}"  # noqa: S608
 
 
 def _insert(table: str) -> str:
@@ -150,6 +156,10 @@ def _span(facts: Sequence[Fact]) -> tuple[int, int]:
     """Return the first and the last start: the server need not look at other partitions of the table."""
     starts = [fact.start_ts_ms for fact in facts]
     return min(starts), max(starts)
+
+
+def _ids(facts: Sequence[Fact]) -> str:
+    return _json([fact.bar_id for fact in facts])
 
 
 def _json(values: Iterable[Any]) -> str:

@@ -159,6 +159,11 @@ def test_a_late_bar_makes_its_written_window_anew_from_the_stored_bars(
     assert waiting.wait() == 0, waiting.output
     assert "late bars wait for FACT_TICKS_1S" in waiting.output
     assert_facts(settings, bars)
+    minutes = facts(settings, 60)
+    query(settings, "DELETE FROM CORE.FACT_TICKS_300S WHERE SYMBOL = ?", (late.symbol,))
+    waiting = rollup(settings, tmp_path, "--once", "--final")
+    assert waiting.wait() == 0, waiting.output
+    assert facts(settings, 60) == minutes, "minutes made from a part of their bars"
     store_bars(settings, [*bars, bars[0]])
     done = rollup(settings, tmp_path, "--once", "--final")
     assert done.wait() == 0, done.output

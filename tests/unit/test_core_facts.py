@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from strategies import for_all
 
 from glue.core.bars import Bar
-from glue.core.facts import FIVE_MINUTES_MS, MINUTE_MS, Fact, rebuilt
+from glue.core.facts import FIVE_MINUTES_MS, MINUTE_MS, Fact, incomplete, rebuilt
 from glue.core.flushes import SILENT_MS, Flush, Loader, Position
 from glue.core.partition import Shard, partition_of
 
@@ -262,6 +262,14 @@ def test_a_late_bar_of_a_written_window_makes_it_anew_from_all_its_bars():
     assert f"{A}-{T}-300s" in estate.read_and_flush()
     assert estate.five_minutes[f"{A}-{T}-300s"].bar_count == 3
     assert estate.five_minutes[f"{A}-{T}-300s"].high == 51
+
+
+@pytest.mark.parametrize("seconds", [60, 300])
+def test_a_window_is_incomplete_when_one_of_its_rows_counts_fewer_trades_than_the_stored_one(seconds):
+    rows = rebuilt([bar(A, T), bar(A, T + MINUTE_MS), bar(B, T)], [])
+    stored = {row.bar_id: row.trade_count for row in (*rows.minutes, *rows.five_minutes)}
+    assert incomplete(rows, stored) == incomplete(rows, {}) == set()
+    assert incomplete(rows, stored | {f"{A}-{T}-{seconds}s": 5}) == {(A, T)}
 
 
 def test_what_a_late_bar_lacks_is_not_committed_until_it_is_in_a_row():
