@@ -101,13 +101,19 @@ def test_a_second_deployment_changes_nothing_and_loses_nothing(cursor, at_the_st
     cursor.execute("UPDATE CORE.DIM_SYMBOL SET NAME = 'Mine' WHERE SYMBOL = 'WDC'")
     tables = ("CORE.FACT_TICKS_60S", "CORE.DIM_SYMBOL", "CORE.DIM_CALENDAR", "RAW.TICKS_RAW")
     before = [cursor.execute(f"SELECT COUNT(*) FROM {t}").fetchone()[0] for t in tables]
+    cursor.execute("DROP VIEW MART.VW_PRICE_1H")
     capsys.readouterr()
 
     assert main(["snowflake", "--json"]) == 0
 
     outcomes = json.loads(capsys.readouterr().out)
     assert len(outcomes) == len(STATEMENTS)
-    assert {outcome["state"] for outcome in outcomes} == {"exists", "not applied"}
+    views = {o["name"]: o["state"] for o in outcomes if o["name"].startswith("CREATE OR REPLACE VIEW")}
+    assert views.pop("CREATE OR REPLACE VIEW MART.VW_PRICE_1H") == "created"
+    assert len(views) > 5
+    assert set(views.values()) == {"replaced"}
+    others = {o["state"] for o in outcomes if "VIEW MART." not in o["name"]}
+    assert others == {"exists", "not applied"}
     not_applied = [o["detail"] for o in outcomes if o["state"] == "not applied"]
     assert not_applied == [
         s.place for s in STATEMENTS if is_account_level(s.text) and not is_about_roles(s.text)
