@@ -28,7 +28,8 @@ def create_raw(settings: Settings) -> None:
     """Make stage, file format and table of snowflake/00_setup.sql in the database of the settings."""
     with connect(settings, "setup", role="") as connection, connection.cursor() as cursor:
         for name in ("", ".CORE", ".RAW"):
-            cursor.execute(f"CREATE {'SCHEMA' if name else 'DATABASE'} {settings.snow_database}{name}")
+            kind = "SCHEMA" if name else "DATABASE"
+            cursor.execute(f"CREATE {kind} IF NOT EXISTS {settings.snow_database}{name}")
         cursor.execute(f"USE SCHEMA {settings.snow_database}.CORE")
         create_roles(cursor)
         for statement in read_statements():

@@ -75,6 +75,12 @@ def is_account_level(sql: str) -> bool:
             return False
 
 
+def is_suspension(sql: str) -> bool:
+    """Tell whether a statement suspends a warehouse: ALTER WAREHOUSE … SUSPEND."""
+    words = [token.text.upper() for token in tokenize(sql, read="snowflake")]
+    return words[:2] == ["ALTER", "WAREHOUSE"] and words[-1:] == ["SUSPEND"]
+
+
 def existing(connection: duckdb.DuckDBPyConnection, statement: exp.Expr, place: list[str]) -> str:
     """Return the name of what a CREATE … IF NOT EXISTS finds there already, else "".
 

@@ -17,7 +17,7 @@ from glue.io.state_topic import read_state
 from glue.rollup import Rollup
 from glue.settings import Settings
 from tests.conftest import RunningStack
-from tests.processes import bars_on_topic, env_of, running, until
+from tests.processes import NeverStopped, bars_on_topic, env_of, running, until
 from tests.scripted_feed import Exchange, scripted_feed
 from tests.warehouse import assert_facts, create_tables, facts, names
 
@@ -26,13 +26,6 @@ T = 1_600_000_200_000
 """A multiple of 300 s, ms since 1970 UTC."""
 MINUTE_MS = 60_000
 HELLO = {"type": "hello", "feed_id": "market", "mode": "live", "resume": "since"}
-
-
-class NeverStopped:
-    """A stop signal that does not come."""
-
-    def __bool__(self) -> bool:
-        return False
 
 
 class Market:

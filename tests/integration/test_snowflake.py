@@ -14,7 +14,7 @@ from snowflake.connector.errors import ProgrammingError
 from glue.errors import SettingsError, TapelineError, TransientError
 from glue.io.snowflake import connect
 from glue.settings import Settings
-from glue.stack import snowflake_session
+from glue.stack import snowflake_turns
 from tests.conftest import RunningStack
 
 pytestmark = pytest.mark.stack
@@ -304,7 +304,7 @@ def test_what_a_vanished_client_left_open_is_rolled_back_for_the_next_one(wareho
     began = time.monotonic()
     cursor.execute("INSERT INTO RAW.ORPHANS VALUES (2)")
     waited_s = time.monotonic() - began
-    assert snowflake_session.DETACHED_AFTER_S - 2 < waited_s < snowflake_session.DETACHED_AFTER_S + 5
+    assert snowflake_turns.DETACHED_AFTER_S - 2 < waited_s < snowflake_turns.DETACHED_AFTER_S + 5
     assert cursor.execute("SELECT N FROM RAW.ORPHANS").fetchall() == [(2,)]
     lost.close()
 
