@@ -66,13 +66,13 @@ class Rollup:
         self._clock = clock
         self._source: KafkaBarSource
         self._loader: Loader | None = None
+        self._raw_partitions = partition_count(settings, settings.kafka_topic_raw)
         self._bar_progress = BarProgress(
             KafkaTopics(settings),
+            self._raw_partitions,
             lambda: engine.steps(settings),
-            settings.kafka_topic_raw,
             settings.agg_output_topic,
         )
-        self._raw_partitions = partition_count(settings, settings.kafka_topic_raw)
         self._retry_at_ms = 0
         self._late_since_ms: int | None = None
         self._purged_at_ms: int | None = None

@@ -170,9 +170,10 @@ class Loader:
         return floor(watermark_ms, self._flush_ms) > self._written_ms
 
     def is_waiting(self, wall_ms: int) -> bool:
-        """Tell whether bars are held, no flush is due, and no further bar comes."""
-        is_silent = self.minute_count > 0 and self.watermark.is_silent(wall_ms)
-        return is_silent and not self.is_due(self.watermark.at(wall_ms))
+        """Tell whether bars are held, late ones too, no flush is due, and no further bar comes."""
+        if not (self.minute_count or self.late) or not self.watermark.is_silent(wall_ms):
+            return False
+        return not self.is_due(self.watermark.at(wall_ms))
 
     def rest(self, *, is_final: bool) -> Flush:
         """Return the flush of all that ends by the newest bar: the topic is read to its end.

@@ -57,25 +57,28 @@ class _Proof(msgspec.Struct):
     """That all bars that end by `until_ms` have come, as far as it is shown."""
 
     until_ms: int
-    ends: list[int]
-    """What the next step must have read."""
     done: int = 0
     """Steps of the engine that are shown."""
+    ends: list[int] | None = None
+    """What the next step must have read, None until they are taken."""
 
 
 class BarProgress:
-    """Shows, one look after the other, until when no bar is still to come. `steps` is as in `glue.engine`."""
+    """Shows, one look after the other, until when no bar is still to come.
+
+    `raw_partitions` are those of ticks.raw, `steps` is as in `glue.engine`.
+    """
 
     def __init__(
         self,
         topics: Topics,
+        raw_partitions: int,
         steps: Callable[[], list[tuple[str, str]]],
-        raw_topic: str,
         bars_topic: str,
     ) -> None:
         self._topics = topics
+        self._raw_partitions = raw_partitions
         self._steps = steps
-        self._raw_topic = raw_topic
         self._bars_topic = bars_topic
         self._proof: _Proof | None = None
         self._looked_at_ms: int | None = None
@@ -113,23 +116,28 @@ class BarProgress:
         """Go on with the proof as far as possible; return what it still lacks."""
         topics, proof = self._topics, self._proof
         if proof is None:
-            checkpoints = list(topics.checkpoints())
-            ends = topics.ends(self._raw_topic)
-            until_ms = closed_until(checkpoints, len(ends))
+            until_ms = closed_until(topics.checkpoints(), self._raw_partitions)
             if until_ms is None:
                 return "the workers of no feed have lately said how far it is"
             if not is_wanted(until_ms):
                 return ""
-            proof = self._proof = _Proof(until_ms, ends)
+            proof = self._proof = _Proof(until_ms)
         steps = self._steps()
         while proof.done < len(steps):
             group, topic = steps[proof.done]
-            if not topics.has_read(group, topic, proof.ends):
+            if not topics.has_read(group, topic, self._ends(proof, topic)):
                 return f"the engine has not read all of {topic}"
             proof.done += 1
-            following = steps[proof.done][1] if proof.done < len(steps) else self._bars_topic
-            proof.ends = topics.ends(following)
-        return "" if has_reached(proof.ends) else f"{self._bars_topic} is not read to its end"
+            proof.ends = None
+        if not has_reached(self._ends(proof, self._bars_topic)):
+            return f"{self._bars_topic} is not read to its end"
+        return ""
+
+    def _ends(self, proof: _Proof, topic: str) -> list[int]:
+        """Return the ends that the step at hand must have read: as they were when it was its turn."""
+        if proof.ends is None:
+            proof.ends = self._topics.ends(topic)
+        return proof.ends
 
 
 def closed_until(checkpoints: Iterable[Checkpoint], partitions: int) -> int | None:

@@ -50,7 +50,7 @@ class Pipeline:
         self.groups = [("bins", RAW)]
         self.is_away = False
         self.wall_ms = 0
-        self.progress = BarProgress(self, lambda: self.groups, RAW, BARS)
+        self.progress = BarProgress(self, PARTITIONS, lambda: self.groups, BARS)
 
     def checkpoints(self) -> list[Checkpoint]:
         if self.is_away:

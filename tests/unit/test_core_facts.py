@@ -205,6 +205,10 @@ def test_where_no_bar_comes_any_more_windows_close_when_all_bars_are_known_to_ha
     estate.loader.watermark.close(T + FIVE_MINUTES_MS)
     assert estate.read_and_flush() == [f"{A}-{T}-300s"]
     assert not estate.loader.is_waiting(estate.wall_ms)
+    estate.append(bar(A, T + 31_000))
+    estate.read()
+    estate.wall_ms += SILENT_MS
+    assert estate.loader.is_waiting(estate.wall_ms)  # with a late bar
 
 
 def test_a_window_without_a_trade_has_no_row():
