@@ -1,5 +1,6 @@
 """A flush of facts: one batch with large binds, beside the driver's executemany row by row."""
 
+import re
 import time
 
 from bench.report import Row, compared, limited
@@ -115,11 +116,11 @@ def _facts(symbols: int, every_s: int, begin_ms: int = T) -> Rows:
 
 
 def make_tables(settings: Settings) -> None:
-    """Make the tables of facts in the database of the settings."""
+    """Make the roles, and the tables of facts in the database of the settings."""
     with connect(settings, "bench", role="") as connection, connection.cursor() as cursor:
         cursor.execute(f"CREATE DATABASE IF NOT EXISTS {settings.snow_database}")
         cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {settings.snow_database}.CORE")
         cursor.execute(f"USE SCHEMA {settings.snow_database}.CORE")
         for statement in read_statements():
-            if "TABLE IF NOT EXISTS CORE.FACT_TICKS" in statement.text:
+            if re.match(r"(CREATE|GRANT) ROLE|CREATE .*TABLE IF NOT EXISTS CORE\.FACT_TICKS", statement.text):
                 cursor.execute(statement.text)

@@ -31,6 +31,15 @@ def local_engine(settings: Settings, *, is_running: bool) -> Engine:
     return Engine("aggregate", "", state, [(settings.agg_group, settings.kafka_topic_raw)])
 
 
+def steps(settings: Settings) -> list[tuple[str, str]]:
+    """Return (consumer group, topic) of each step from bins to bars, the first one first.
+
+    The group is empty where a step is not there, or ksqlDB does not answer.
+    """
+    engine = ksqldb_engine(settings) if settings.ksqldb_url else local_engine(settings, is_running=True)
+    return engine.reads
+
+
 def ksqldb_engine(settings: Settings) -> Engine:
     """Ask the server of KSQLDB_URL for its version and for its queries."""
     name = "ksqldb"

@@ -41,6 +41,11 @@ BARS_MISSED = Counter(
 LATE_BARS = Counter("tapeline_late_bars", "Late bars for which five-minute windows were made anew.")
 LATE_BARS_LOST = Counter("tapeline_late_bars_lost", "Late bars whose window the warehouse has in part only.")
 FACTS = Counter("tapeline_facts_written", "60 s and 300 s rows written to the warehouse.")
+NOTIONAL_CUT = Counter(
+    "tapeline_notional_cut",
+    "Rows whose notional, 10^30 or more, the warehouse has as the largest number that fits.",
+    ["job"],
+)
 FLUSHES = Counter("tapeline_flushes", "Flushes of facts, by outcome: written or failed.", ["outcome"])
 FLUSH_SECONDS = Histogram(
     "tapeline_flush_seconds",

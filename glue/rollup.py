@@ -8,16 +8,17 @@ from typing import Protocol
 
 import structlog
 
+from glue import engine, metrics, usage
 from glue import log as logs
-from glue import metrics, usage
 from glue.cli import StopSignal, run
 from glue.core.bars import Bar
-from glue.core.facts import FIVE_MINUTES_MS, Rows, floor, rebuilt
+from glue.core.facts import Rows, incomplete, rebuilt, window_of
 from glue.core.flushes import Flush, Loader, Position
 from glue.core.partition import Shard
 from glue.core.usage import Use
 from glue.errors import SettingsError, TapelineError, TransientError
 from glue.intake import now_ms
+from glue.io.bar_progress import BarProgress, KafkaTopics
 from glue.io.fact_tables import JOB, FactTables
 from glue.io.kafka import SESSION_TIMEOUT_S, partition_count
 from glue.io.kafka_bars import KafkaBarSource
@@ -66,6 +67,12 @@ class Rollup:
         self._source: KafkaBarSource
         self._loader: Loader | None = None
         self._raw_partitions = partition_count(settings, settings.kafka_topic_raw)
+        self._bar_progress = BarProgress(
+            KafkaTopics(settings),
+            self._raw_partitions,
+            lambda: engine.steps(settings),
+            settings.agg_output_topic,
+        )
         self._retry_at_ms = 0
         self._late_since_ms: int | None = None
         self._purged_at_ms: int | None = None
@@ -149,6 +156,7 @@ class Rollup:
         self._bar_count += len(records)
         metrics.BARS_READ.inc(len(records))
         metrics.HELD_MINUTES.set(loader.minute_count)
+        self._close_silent(loader, now)
         if now >= self._retry_at_ms and (flush := loader.due(now)) is not None:
             try:
                 self._flush(flush)
@@ -159,6 +167,16 @@ class Rollup:
                 if loader.minute_count > MOST_MINUTES:
                     self._source.pause()
         self._progress.tick()
+
+    def _close_silent(self, loader: Loader, now: int) -> None:
+        """Where no further bar comes, let windows close that all bars are known to have come of."""
+        if not loader.is_waiting(now):
+            self._bar_progress.forget()
+            return
+        until_ms = self._bar_progress.look(now, loader.is_due, self._source.has_reached)
+        if until_ms is not None:
+            loader.watermark.close(until_ms)
+            log.info("windows close without a further bar", until_ms=until_ms)
 
     def _flush(self, flush: Flush) -> None:
         """Write the rows, and only then commit the offsets."""
@@ -188,28 +206,23 @@ class Rollup:
     def _rebuild(self, late: list[Bar]) -> tuple[Rows, list[Bar]]:
         """Make the windows of late bars anew; return their rows, and the bars that have to wait.
 
-        FACT_TICKS_1S may not hold all bars of a window yet. Then the new row would count fewer trades than
-        the stored one, which stays.
+        FACT_TICKS_1S may not hold all bars of a window yet. Then one of the new rows would count fewer trades
+        than the stored one; all of them stay.
         """
         if not late:
             self._late_since_ms = None
             return Rows([], []), []
         rows = rebuilt(self._tables.bars_of(late), late)
-        stored = self._tables.trade_counts(rows.five_minutes)
-        short = {
-            (row.symbol, row.start_ts_ms)
-            for row in rows.five_minutes
-            if row.trade_count < stored.get(row.bar_id, 0)
-        }
+        short = incomplete(rows, self._tables.trade_counts(rows))
         if not short:
             self._late_since_ms = None
             return rows, []
         now = self._clock()
         self._late_since_ms = now if self._late_since_ms is None else self._late_since_ms
-        unwritten = [b for b in late if (b.symbol, floor(b.start_ts_ms, FIVE_MINUTES_MS)) in short]
+        unwritten = [bar for bar in late if window_of(bar) in short]
         whole = Rows(
-            [r for r in rows.minutes if (r.symbol, floor(r.start_ts_ms, FIVE_MINUTES_MS)) not in short],
-            [r for r in rows.five_minutes if (r.symbol, r.start_ts_ms) not in short],
+            [row for row in rows.minutes if window_of(row) not in short],
+            [row for row in rows.five_minutes if window_of(row) not in short],
         )
         if now - self._late_since_ms < LATE_GIVE_UP_MS:
             log.warning("late bars wait for FACT_TICKS_1S to have their windows whole", bars=len(unwritten))

@@ -12,7 +12,7 @@ from glue import metrics, usage
 from glue.cli import StopSignal, run
 from glue.core.loads import LoadSchedule
 from glue.core.partition import is_watermark
-from glue.core.staged import Place, is_storable, line_of
+from glue.core.staged import LARGEST_SUM, Place, is_storable, line_of
 from glue.core.usage import Use
 from glue.errors import TapelineError, TransientError
 from glue.intake import now_ms
@@ -159,6 +159,8 @@ class RawLoader:
                     if tick_bin is None or not is_watermark(tick_bin.symbol):
                         self._skip(record)
                     continue
+                if tick_bin.notional > LARGEST_SUM:
+                    self._tell_cut(tick_bin.bin_id)
                 lane.add(self._spool, line_of(tick_bin, record.partition, offset), offset)
                 self._bin_count += 1
                 if lane.owed:
@@ -181,6 +183,10 @@ class RawLoader:
         self._doubtful.add(owed.name)
         self._schedule.want(self._clock())
         return True
+
+    def _tell_cut(self, bin_id: str) -> None:
+        metrics.NOTIONAL_CUT.labels(JOB).inc()
+        log.warning("NOTIONAL is stored as the largest number that fits", bin_id=bin_id)
 
     def _skip(self, record: RawRecord) -> None:
         metrics.BINS_UNREADABLE.inc()

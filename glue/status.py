@@ -248,7 +248,7 @@ def render(status: Status) -> RenderableType:
             ", ".join(f"{c.name}: {c.offset or 'none'}" for c in connector.channels or []),
         )
 
-    work = _table("Warehouse, last hour", "flushes", "execution", "billed (estimate)")
+    work = _table("Warehouse, last hour", "live flushes", "execution", "billed (estimate)")
     work.add_row(
         f"{status.warehouse.flush_lag.count:,}",
         f"{status.warehouse.execution_s} s",

@@ -96,6 +96,13 @@ class Command:
                 self._lines.append(line.decode(errors="replace"))
 
 
+class NeverStopped:
+    """A stop signal that does not come."""
+
+    def __bool__(self) -> bool:
+        return False
+
+
 def until(is_true: Callable[[], Any], what: str, deadline_s: float = DEADLINE_S) -> None:
     """Wait for something to become true; only a hang makes this fail."""
     deadline = time.monotonic() + deadline_s

@@ -8,6 +8,7 @@ from typing import Any
 import duckdb
 import msgspec
 from confluent_kafka import Producer
+from snowflake.connector.cursor import SnowflakeCursor
 
 from glue.core.bars import Bar
 from glue.core.partition import partition_of
@@ -44,9 +45,27 @@ def create_tables(settings: Settings) -> None:
         cursor.execute(f"CREATE SCHEMA {settings.snow_database}.CORE")
         cursor.execute(f"CREATE SCHEMA {settings.snow_database}.RAW")
         cursor.execute(f"USE SCHEMA {settings.snow_database}.CORE")
+        create_roles(cursor)
         for statement in read_statements():
             if re.search(r"TABLE (IF NOT EXISTS )?(CORE\.FACT_TICKS|RAW\.TICKS_DLT)", statement.text):
                 cursor.execute(statement.text)
+
+
+def create_roles(cursor: SnowflakeCursor) -> None:
+    """Make and grant the roles of snowflake/00_setup.sql."""
+    for statement in read_statements():
+        if statement.text.startswith(("CREATE ROLE", "GRANT ROLE")):
+            cursor.execute(statement.text)
+
+
+def revoked_role(settings: Settings) -> str:
+    """Return a role that the user had, and has no more."""
+    role = f"{settings.snow_database}_ROLE"
+    query(settings, f"CREATE ROLE {role}")
+    query(settings, f"GRANT ROLE {role} TO USER TAPELINE")
+    assert query(settings.model_copy(update={"snow_role": role}), "SELECT 1") == [(1,)]
+    query(settings, f"REVOKE ROLE {role} FROM USER TAPELINE")
+    return role
 
 
 def query(settings: Settings, sql: str, binds: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:

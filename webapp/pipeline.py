@@ -120,7 +120,7 @@ class Pipeline(rx.State):
         self.letters = [_letter(letter) for letter in list(hub.letters)[: -NEWEST_LETTERS - 1 : -1]]
         work = seen.warehouse
         self.warehouse = [
-            ["flushes, last hour", f"{work.flush_lag.count:,}"],
+            ["live flushes, last hour", f"{work.flush_lag.count:,}"],
             ["execution", f"{work.execution_s} s"],
             ["billed (estimate)", f"{work.billed_s} s"],
         ]

@@ -185,6 +185,24 @@ def rebuilt(stored: Iterable[Bar], late: Iterable[Bar]) -> Rows:
     return windows.rows(newest_ms + FIVE_MINUTES_MS)
 
 
+def incomplete(rows: Rows, trade_counts: dict[str, int]) -> set[tuple[str, int]]:
+    """Return (symbol, start) of the 300 s windows of which a row has fewer trades than the stored one.
+
+    `trade_counts` are those of the stored rows of both lengths, by BAR_ID. Such a window was made from a part
+    of its bars, and none of its rows may replace what is stored.
+    """
+    return {
+        window_of(row)
+        for row in (*rows.minutes, *rows.five_minutes)
+        if row.trade_count < trade_counts.get(row.bar_id, 0)
+    }
+
+
+def window_of(what: Bar | Fact) -> tuple[str, int]:
+    """Return (symbol, start) of the 300 s window that a bar or a row is in."""
+    return what.symbol, floor(what.start_ts_ms, FIVE_MINUTES_MS)
+
+
 def floor(ts_ms: int, window_ms: int) -> int:
     """Return the start of the aligned window that a time falls in."""
     return ts_ms - ts_ms % window_ms

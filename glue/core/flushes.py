@@ -45,7 +45,7 @@ class BarWatermark:
 
     The raw partition of a bar is that of its symbol; bars of one come in order. One that is silent,
     `SILENT_MS` of wall time, does not count; where none counts, the newest bar of all does. It never goes
-    back.
+    back. Where no bar comes any more, `close` says how far they are complete.
     """
 
     def __init__(self, partitions: int, wall_ms: int) -> None:
@@ -67,6 +67,14 @@ class BarWatermark:
         ]
         self._reached_ms = max(self._reached_ms, min(counted, default=max(self._ends)))
         return self._reached_ms
+
+    def close(self, until_ms: int) -> None:
+        """Take in that all bars that end by then have come."""
+        self._reached_ms = max(self._reached_ms, until_ms)
+
+    def is_silent(self, wall_ms: int) -> bool:
+        """Tell whether no partition has had a bar for `SILENT_MS`."""
+        return all(wall_ms - heard >= SILENT_MS for heard in self._heard)
 
     @property
     def newest_ms(self) -> int:
@@ -152,8 +160,20 @@ class Loader:
 
     def due(self, wall_ms: int) -> Flush | None:
         """Return the flush that is due, if the watermark has passed a multiple of the flush minutes."""
-        until_ms = floor(self.watermark.at(wall_ms), self._flush_ms)
-        return self._flush(until_ms) if until_ms > self._written_ms and not self._is_rereading else None
+        watermark_ms = self.watermark.at(wall_ms)
+        if self._is_rereading or not self.is_due(watermark_ms):
+            return None
+        return self._flush(floor(watermark_ms, self._flush_ms))
+
+    def is_due(self, watermark_ms: int) -> bool:
+        """Tell whether a flush is due once the bar watermark is there."""
+        return floor(watermark_ms, self._flush_ms) > self._written_ms
+
+    def is_waiting(self, wall_ms: int) -> bool:
+        """Tell whether bars are held, late ones too, no flush is due, and no further bar comes."""
+        if not (self.minute_count or self.late) or not self.watermark.is_silent(wall_ms):
+            return False
+        return not self.is_due(self.watermark.at(wall_ms))
 
     def rest(self, *, is_final: bool) -> Flush:
         """Return the flush of all that ends by the newest bar: the topic is read to its end.

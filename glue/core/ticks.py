@@ -12,7 +12,8 @@ import msgspec
 MAX_EVENT_MS = 253_402_300_799_999
 """The last millisecond of the year 9999. ksqlDB skips negative timestamps and SQL ends here."""
 MAX_NUMBER = 1e15
-"""Largest price and size: sums of their product stay finite and fit the warehouse."""
+"""Largest price and size: both and their sums fit the warehouse, and sums of their product stay finite. From
+10^30 on such a sum is beyond NOTIONAL there: it is stored as the largest number that fits, and told."""
 _SYMBOL = re.compile(r"[A-Za-z0-9_./:-]{1,32}")
 
 EventTime = Annotated[float, msgspec.Meta(ge=0, le=MAX_EVENT_MS / 1000)]

@@ -8,12 +8,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-Change = Literal["created", "changed", "dropped", "run"]
-Planned = Literal["would be created", "would be changed", "would be dropped", "would be run"]
+Change = Literal["created", "changed", "replaced", "dropped", "run"]
+Planned = Literal[
+    "would be created", "would be changed", "would be replaced", "would be dropped", "would be run"
+]
 OutcomeState = Change | Planned | Literal["exists", "not applied", "drift"]
 COLOURS = {
     "created": "green",
     "changed": "green",
+    "replaced": "green",
     "dropped": "yellow",
     "not applied": "yellow",
     "drift": "red",
@@ -47,6 +50,7 @@ class Report:
         planned: dict[Change, Planned] = {
             "created": "would be created",
             "changed": "would be changed",
+            "replaced": "would be replaced",
             "dropped": "would be dropped",
             "run": "would be run",
         }

@@ -1,5 +1,6 @@
 """The snowflake step: snowflake/*.sql, statement by statement, unchanged on the real and the local one."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ STEP = "snowflake"
 TITLE_LENGTH = 70
 NOT_APPLIED = "acknowledged, not applied"
 """How the local Snowflake begins its answer to what is about an account."""
+_VIEW = re.compile(r"CREATE OR REPLACE VIEW (?P<schema>\w+)\.(?P<name>\w+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +63,20 @@ def run(connection: SnowflakeConnection, statements: list[Statement], report: Re
     for statement in statements:
         try:
             with connection.cursor() as cursor:
+                is_replaced = _has_view(cursor, statement)
                 cursor.execute(statement.text)
                 answer = _answer(cursor)
         except Error as error:
             raise TapelineError(f"snowflake/{statement.place}: {statement.title}: {message(error)}") from None
-        _tell(statement, answer, report)
+        _tell(statement, answer, report, is_replaced=is_replaced)
+
+
+def _has_view(cursor: SnowflakeCursor, statement: Statement) -> bool:
+    """Tell whether the view is there that a statement replaces: the server's answer does not."""
+    if not (found := _VIEW.match(statement.text)):
+        return False
+    cursor.execute(f"SHOW VIEWS LIKE '{found['name']}' IN SCHEMA {found['schema']}")  # _ is any character
+    return any(isinstance(row, tuple) and row[1] == found["name"] for row in cursor.fetchall())
 
 
 def _answer(cursor: SnowflakeCursor) -> str:
@@ -73,13 +84,15 @@ def _answer(cursor: SnowflakeCursor) -> str:
     return str(row[0]) if isinstance(row, tuple) and row else ""
 
 
-def _tell(statement: Statement, answer: str, report: Report) -> None:
+def _tell(statement: Statement, answer: str, report: Report, *, is_replaced: bool) -> None:
     place, title = statement.place, statement.title
     if answer.startswith(NOT_APPLIED):
         report.not_applied(STEP, title, place)
     elif title.startswith("INSERT") and answer != "0":
         report.change(STEP, title, "created", f"{place}: {int(answer):,} rows")
-    elif title.startswith("CREATE") and "successfully created" in answer and "OR REPLACE" not in title:
+    elif is_replaced:
+        report.change(STEP, title, "replaced", place)
+    elif title.startswith("CREATE") and "successfully created" in answer:
         report.change(STEP, title, "created", place)
     else:
         report.exists(STEP, title, place)

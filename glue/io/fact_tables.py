@@ -10,9 +10,12 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
+import structlog
 
+from glue import metrics
 from glue.core.bars import Bar
 from glue.core.facts import FIVE_MINUTES_MS, Fact, Rows, floor
+from glue.core.staged import LARGEST_SUM
 from glue.io.warehouse_session import WarehouseSession
 
 JOB = "rollup"
@@ -39,10 +42,9 @@ COLUMNS = {
 }
 """Columns of both tables, as the fields of a Fact, and their types; START_TS and LOAD_TS besides."""
 DECIMALS = [name.lower() for name, kind in COLUMNS.items() if kind.endswith(",8)")]
-LARGEST = 9.99999999999e29
-"""What NUMBER(38,8) holds: the notional of a tick that is as large as a feed may send is beyond it."""
 LOADED = "COALESCE(LOAD_TS, TO_TIMESTAMP_NTZ(RECORD_METADATA:SnowflakeConnectorPushTime::NUMBER, 3))"
 """When a 1 s bar was written: the Kafka connector leaves LOAD_TS empty."""
+log = structlog.get_logger()
 
 
 class FactTables(WarehouseSession):
@@ -53,6 +55,8 @@ class FactTables(WarehouseSession):
 
     def write(self, *flushed: Rows) -> None:
         """Write rows in one transaction, in place of those of the same BAR_ID.
+
+        A notional that its column cannot hold is the largest that it can, which is logged and counted.
 
         Raises:
             TransientError: nothing was written, or all of it: the answer may be what was lost.
@@ -67,9 +71,13 @@ class FactTables(WarehouseSession):
             for i in range(0, len(facts), ROWS_A_STATEMENT):
                 part = facts[i : i + ROWS_A_STATEMENT]
                 statements += [_delete(table), _insert(table)]
-                binds += [*_span(part), _json([fact.bar_id for fact in part]), _json(map(row_of, part))]
+                binds += [*_span(part), _ids(part), _json(map(row_of, part))]
         if statements:
             self._run("; ".join(["BEGIN", *statements, "COMMIT"]), binds, len(statements) + 2)
+        facts = [fact for rows in flushed for fact in (*rows.minutes, *rows.five_minutes)]
+        if cut := [fact.bar_id for fact in facts if fact.notional > LARGEST_SUM]:
+            metrics.NOTIONAL_CUT.labels(JOB).inc(len(cut))
+            log.warning("NOTIONAL is stored as the largest number that fits", bar_ids=cut[:20], rows=len(cut))
 
     def bars_of(self, late: Sequence[Bar]) -> list[Bar]:
         """Return the bars that FACT_TICKS_1S has of the windows of late bars, each once: the newest load."""
@@ -85,12 +93,11 @@ class FactTables(WarehouseSession):
         bars = [_bar(row) for row in found]
         return [b for b in bars if (b.symbol, floor(b.start_ts_ms, FIVE_MINUTES_MS)) in windows]
 
-    def trade_counts(self, facts: Sequence[Fact]) -> dict[str, int]:
-        """Return the trades that the stored five-minute rows of these ids count, by BAR_ID."""
+    def trade_counts(self, rows: Rows) -> dict[str, int]:
+        """Return the trades that the stored rows of the same BAR_ID count, by that."""
         found = self._run(
-            "SELECT BAR_ID, TRADE_COUNT FROM CORE.FACT_TICKS_300S WHERE START_TS_MS BETWEEN ? AND ? "
-            "AND BAR_ID IN (SELECT f.value::VARCHAR FROM TABLE(FLATTEN(INPUT => PARSE_JSON(?))) f)",
-            [*_span(facts), _json([fact.bar_id for fact in facts])],
+            " UNION ALL ".join(_count(table) for table in ("FACT_TICKS_60S", "FACT_TICKS_300S")),
+            [bind for facts in (rows.minutes, rows.five_minutes) for bind in (*_span(facts), _ids(facts))],
         )
         return {bar_id: int(count) for bar_id, count in found}
 
@@ -114,11 +121,18 @@ def _bar(row: tuple[Any, ...]) -> Bar:
     return msgspec.convert(values, Bar, strict=False)
 
 
+_SAME_ROWS = (
+    "START_TS_MS BETWEEN ? AND ? "
+    "AND BAR_ID IN (SELECT f.value::VARCHAR FROM TABLE(FLATTEN(INPUT => PARSE_JSON(?))) f)"
+)
+
+
 def _delete(table: str) -> str:
-    return (
-        f"DELETE FROM CORE.{table} WHERE START_TS_MS BETWEEN ? AND ? "  # noqa: S608
-        "AND BAR_ID IN (SELECT f.value::VARCHAR FROM TABLE(FLATTEN(INPUT => PARSE_JSON(?))) f)"
-    )
+    return f"DELETE FROM CORE.{table} WHERE {_SAME_ROWS}"  # noqa: S608
+
+
+def _count(table: str) -> str:
+    return f"SELECT BAR_ID, TRADE_COUNT FROM CORE.{table} WHERE {_SAME_ROWS}"  # noqa: S608
 
 
 def _insert(table: str) -> str:
@@ -131,9 +145,9 @@ def _insert(table: str) -> str:
 
 
 def row_of(fact: Fact) -> tuple[Any, ...]:
-    """Return a row's values; decimals as text, rounded to the eight places of their columns."""
+    """Return a row's values; decimals as text, rounded to the eight places of their columns, or what fits."""
     values = msgspec.structs.asdict(fact)
-    values |= {name: f"{min(values[name], LARGEST):.8f}" for name in DECIMALS}
+    values |= {name: f"{min(values[name], LARGEST_SUM):.8f}" for name in DECIMALS}
     return tuple(values.values())
 
 
@@ -141,6 +155,10 @@ def _span(facts: Sequence[Fact]) -> tuple[int, int]:
     """Return the first and the last start: the server need not look at other partitions of the table."""
     starts = [fact.start_ts_ms for fact in facts]
     return min(starts), max(starts)
+
+
+def _ids(facts: Sequence[Fact]) -> str:
+    return _json([fact.bar_id for fact in facts])
 
 
 def _json(values: Iterable[Any]) -> str:

@@ -184,7 +184,7 @@ def read_to_end(settings: Settings, topic: str, *, is_whole: bool = False) -> li
     """
     partitions = [TopicPartition(topic, p, OFFSET_BEGINNING) for p in range(partition_count(settings, topic))]
     ends = end_offsets(settings, partitions, isolation_level="read_uncommitted") if is_whole else None
-    return _read(settings, partitions, ends)
+    return read_from(settings, partitions, ends)
 
 
 def read_newest(settings: Settings, topic: str, since_ms: int, limit: int) -> list[Message]:
@@ -202,7 +202,7 @@ def read_newest(settings: Settings, topic: str, since_ms: int, limit: int) -> li
         raise unreachable(settings) from None
     finally:
         consumer.close()
-    return _read(settings, starts)
+    return read_from(settings, starts)
 
 
 def publish(settings: Settings, topic: str, key: str, value: bytes | None) -> None:
@@ -227,9 +227,16 @@ def end_offsets(
     Raises:
         TransientError: no broker answers within 10 s.
     """
+    return [end for _, end in offset_ranges(settings, partitions, isolation_level)]
+
+
+def offset_ranges(
+    settings: Settings, partitions: list[TopicPartition], isolation_level: str = "read_committed"
+) -> list[tuple[int, int]]:
+    """Return the first offset that is left of each partition, and its end as `end_offsets` does."""
     consumer = reader(settings, isolation_level=isolation_level)
     try:
-        return [_offsets(settings, consumer, partition)[1] for partition in partitions]
+        return [_offsets(settings, consumer, partition) for partition in partitions]
     finally:
         consumer.close()
 
@@ -252,7 +259,9 @@ def _offsets(settings: Settings, consumer: Consumer, partition: TopicPartition) 
             time.sleep(0.1)
 
 
-def _read(settings: Settings, starts: list[TopicPartition], ends: list[int] | None = None) -> list[Message]:
+def read_from(
+    settings: Settings, starts: list[TopicPartition], ends: list[int] | None = None
+) -> list[Message]:
     """Read each partition from its start to `ends`, or to what is committed now.
 
     The end that the client tells of is no end to wait for: while others write, it may not come for long.

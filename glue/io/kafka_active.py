@@ -53,6 +53,7 @@ class ActiveReader:
         self._on_standby = on_standby
         self._last_error = ""
         self._ended: set[int] = set()
+        self._reached: dict[int, int] = {}
         self._was_revoked = False
         self._is_paused = False
         self._is_closed = False
@@ -84,10 +85,13 @@ class ActiveReader:
         records = []
         for message in messages:
             error = message.error()
+            partition, offset = message.partition() or 0, message.offset() or 0
             if error is None:
                 records.append(message)
+                self._reached[partition] = offset + 1
             elif error.code() == KafkaError._PARTITION_EOF:
-                self._ended.add(message.partition() or 0)
+                self._ended.add(partition)
+                self._reached[partition] = offset
             else:
                 self._on_error(error)
         return records
@@ -96,6 +100,10 @@ class ActiveReader:
     def is_at_end(self) -> bool:
         """Whether the end of each partition was reached since this member became active."""
         return len(self._ended) == self._partitions
+
+    def has_reached(self, ends: list[int]) -> bool:
+        """Tell whether all that is before an offset of each partition was returned by `poll`."""
+        return all(self._reached.get(partition, 0) >= end for partition, end in enumerate(ends))
 
     def pause(self) -> None:
         """Fetch no more, and stay a member."""
@@ -141,6 +149,7 @@ class ActiveReader:
         starts = self._on_active(found)
         consumer.assign([TopicPartition(self._topic, p, offset) for p, offset in starts.items()])
         self._ended.clear()
+        self._reached.clear()
         self._is_paused = False
         log.info("active", partitions=sorted(starts))
 

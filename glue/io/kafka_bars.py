@@ -64,6 +64,10 @@ class KafkaBarSource:
         """Whether the end of each partition was reached since this member became active."""
         return self._member.is_at_end
 
+    def has_reached(self, ends: list[int]) -> bool:
+        """Tell whether all bars before an offset of each partition were returned by `poll`."""
+        return self._member.has_reached(ends)
+
     def pause(self) -> None:
         """Fetch no more, and stay a member."""
         self._member.pause()

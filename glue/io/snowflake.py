@@ -184,7 +184,10 @@ def _login_error(settings: Settings, error: Error) -> TapelineError:
     if f"{KEY_REFUSED}" in text or number == KEY_REFUSED or "JWT" in text:
         return TapelineError(f"{at} refuses the private key of SNOW_USER={settings.snow_user}: {text}")
     if number == ROLE_REFUSED or "Role '" in text:
-        return TapelineError(f"{at} refuses SNOW_ROLE={settings.snow_role}: {text}")
+        return TapelineError(
+            f"{at} refuses SNOW_ROLE={settings.snow_role}: {text} `python -m glue.deploy snowflake` makes "
+            "the role, GRANT ROLE … TO USER … gives it"
+        )
     if number == PASSWORD_REFUSED or "Incorrect username or password" in text:
         return TapelineError(f"{at} refuses SNOW_USER or SNOW_PASSWORD: {text}")
     if number in NO_ANSWER:

@@ -50,21 +50,30 @@ def consumer_lag(settings: Settings, group: str, topic: str) -> list[Lag]:
     Without a group nothing was ever read.
     """
     wanted = [TopicPartition(topic, p) for p in range(partition_count(settings, topic))]
+    committed = committed_offsets(settings, group, wanted)
+    ends = end_offsets(settings, wanted)
+    return [
+        Lag(group, topic, p.partition, max(0, end - at) if at is not None else None)
+        for p, at, end in zip(wanted, committed, ends, strict=True)
+    ]
+
+
+def committed_offsets(settings: Settings, group: str, partitions: list[TopicPartition]) -> list[int | None]:
+    """Return the offset that a group has committed for each partition of a topic, None where it never did.
+
+    An empty name stands for a group that is not there.
+    """
     if not group:
-        return [Lag(group, topic, p.partition, None) for p in wanted]
-    request = ConsumerGroupTopicPartitions(group, wanted)
+        return [None] * len(partitions)
+    request = ConsumerGroupTopicPartitions(group, partitions)
     admin = admin_client(settings)  # must live as long as its futures
     answer = admin.list_consumer_group_offsets([request], request_timeout=REQUEST_TIMEOUT_S)[group]
     try:
-        committed = {p.partition: p.offset for p in answer.result(REQUEST_TIMEOUT_S).topic_partitions or []}
+        found = {p.partition: p.offset for p in answer.result(REQUEST_TIMEOUT_S).topic_partitions or []}
     except KafkaException:  # the group does not exist yet
-        committed = {}
-    ends = end_offsets(settings, wanted)
-    return [
-        Lag(group, topic, p.partition, max(0, end - at) if at >= 0 else None)
-        for p, end in zip(wanted, ends, strict=True)
-        for at in [committed.get(p.partition, -1)]
-    ]
+        return [None] * len(partitions)
+    offsets = (found.get(p.partition, -1) for p in partitions)
+    return [offset if offset >= 0 else None for offset in offsets]
 
 
 def publish_latency(settings: Settings, since_ms: int) -> Latency:

@@ -15,7 +15,7 @@ from sqlglot import exp, tokenize
 from glue.stack import snowflake_catalog
 
 NOT_APPLIED = "acknowledged, not applied: the local Snowflake has no accounts"
-"""Answer to a statement about roles, grants, users, warehouses and the like."""
+"""Answer to a statement about grants, users, warehouses and the like."""
 ACCOUNT_OBJECTS = ("ROLE", "WAREHOUSE", "RESOURCE", "USER", "ACCOUNT", "NETWORK", "SECURITY", "INTEGRATION")
 STAGED = "_FS_STAGED"
 """Temporary view of the staged file that a COPY reads, its lines as the column C1."""
@@ -73,6 +73,12 @@ def is_account_level(sql: str) -> bool:
             return bool(rest) and rest[0].split()[0] in ACCOUNT_OBJECTS
         case _:
             return False
+
+
+def is_suspension(sql: str) -> bool:
+    """Tell whether a statement suspends a warehouse: ALTER WAREHOUSE … SUSPEND."""
+    words = [token.text.upper() for token in tokenize(sql, read="snowflake")]
+    return words[:2] == ["ALTER", "WAREHOUSE"] and words[-1:] == ["SUSPEND"]
 
 
 def existing(connection: duckdb.DuckDBPyConnection, statement: exp.Expr, place: list[str]) -> str:

@@ -24,9 +24,10 @@ from glue.stack import snowflake_batch
 from glue.stack.part import LOOPBACK
 from glue.stack.snowflake_blobs import Blobs
 from glue.stack.snowflake_channels import Channels
+from glue.stack.snowflake_roles import Roles
 from glue.stack.snowflake_session import Session, SessionStore
 from glue.stack.snowflake_streaming import Streaming
-from glue.stack.snowflake_users import Users
+from glue.stack.snowflake_users import USER, Users
 
 DEFAULT_ROLE = "PUBLIC"
 THREADS = 200
@@ -39,7 +40,10 @@ async def login(request: Request) -> Response:
     if request.headers.get("Content-Encoding") == "gzip":
         body = gzip.decompress(body)
     data = json.loads(body)["data"]
-    if refusal := request.app.state.users.refusal(data):
+    user = str(data.get("LOGIN_NAME") or USER).upper()
+    role = (request.query_params.get("roleName") or DEFAULT_ROLE).upper()
+    known = request.app.state
+    if refusal := known.users.refusal(data) or known.roles.refusal(user, role):
         code, text = refusal
         return JSONResponse({"data": {}, "code": code, "message": text, "success": False})
     answer = await server.login_request(request)
@@ -47,7 +51,7 @@ async def login(request: Request) -> Response:
     session = server.sessions[content["data"]["token"]]
     assert isinstance(session, Session)  # noqa: S101 - for the type checker
     session.token = content["data"]["token"]
-    session.role = (request.query_params.get("roleName") or DEFAULT_ROLE).upper()
+    session.user, session.role = user, role
     session.parameters = {name.upper(): value for name, value in data.get("SESSION_PARAMETERS", {}).items()}
     session.save()
     return answer
@@ -73,8 +77,8 @@ async def health(_request: Request) -> Response:
 
 def application(folder: Path) -> Starlette:
     """Return the server over the databases of a folder."""
-    users = Users(folder)
-    store = SessionStore(folder, users)
+    users, roles = Users(folder), Roles(folder)
+    store = SessionStore(folder, users, roles)
     server.shared_fs = store
     server.sessions.update(store.saved_sessions())
 
@@ -97,7 +101,7 @@ def application(folder: Path) -> Starlette:
     routes = [route for route in server.routes if route.path not in {r.path for r in more}]
     routes += more
     app = Starlette(routes=[*routes, Route("/health", health)], lifespan=lifespan)
-    app.state.users = users
+    app.state.users, app.state.roles = users, roles
     return app
 
 

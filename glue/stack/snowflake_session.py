@@ -1,9 +1,7 @@
 """Sessions of the local Snowflake: fakesnow's cursors, one writer at a time."""
 
-import math
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,98 +16,39 @@ from sqlglot import exp
 from glue.stack import fakesnow_gaps as gaps
 from glue.stack import snowflake_statements
 from glue.stack.snowflake_catalog import forget_dropped
+from glue.stack.snowflake_roles import Roles
 from glue.stack.snowflake_statements import DONE
 from glue.stack.snowflake_tokens import Saved, Tokens
-from glue.stack.snowflake_users import Users
+from glue.stack.snowflake_turns import Warehouse, WriteLock
+from glue.stack.snowflake_users import USER, Users
 
-DETACHED_AFTER_S = 10.0
-"""A transaction whose client has been silent for so long is rolled back when another one waits for it."""
-LOCK_POLL_S = 0.25
-DEFAULT_LOCK_TIMEOUT_S = 43_200
 READING = (exp.Select, exp.SetOperation, exp.Show, exp.Describe, exp.Use, exp.Set, exp.ListStage, exp.Put)
 WORK = (exp.Select, exp.SetOperation, exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.Copy)
 """What a warehouse is needed for."""
-AUTO_SUSPEND_S = 60.0
-"""Of the warehouse in snowflake/00_setup.sql."""
-
-
-class Warehouse:
-    """When the warehouse of an account would run: it resumes for work, and suspends after a while without.
-
-    `clock` gives seconds that never go back.
-    """
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._until = -math.inf
-
-    def work(self) -> None:
-        """Note that a statement runs or has just ended."""
-        self._until = self._clock() + AUTO_SUSPEND_S
-
-    @property
-    def state(self) -> str:
-        """As SHOW WAREHOUSES tells it."""
-        return "STARTED" if self._clock() < self._until else "SUSPENDED"
-
-
-class WriteLock:
-    """Held by the session that writes: for a statement, or from BEGIN to the end of its transaction.
-
-    DuckDB fails the transaction that comes second to a row; Snowflake lets it wait.
-    """
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._holder: Session | None = None
-
-    def acquire(self, session: "Session") -> None:
-        """Wait for the lock up to the session's LOCK_TIMEOUT; nothing to do where it is held already.
-
-        Raises:
-            ProgrammingError: the time is over.
-        """
-        deadline = time.monotonic() + float(session.parameters.get("LOCK_TIMEOUT", DEFAULT_LOCK_TIMEOUT_S))
-        with self._changed:
-            while self._holder not in (None, session):
-                holder = self._holder
-                assert holder is not None  # noqa: S101 - for the type checker
-                if holder.silent_s > DETACHED_AFTER_S:
-                    holder.abandon()
-                    self._holder = None
-                elif time.monotonic() > deadline:
-                    tag = holder.parameters.get("QUERY_TAG", "")
-                    raise ProgrammingError(
-                        msg=f"a transaction of another session (query tag '{tag}') has the lock and did not "
-                        "release it in time; the statement was aborted due to LOCK_TIMEOUT",
-                        errno=625,
-                        sqlstate="57014",
-                    )
-                else:
-                    self._changed.wait(LOCK_POLL_S)
-            self._holder = session
-
-    def release(self, session: "Session") -> None:
-        """Let the next one write; fine when the session does not hold it."""
-        with self._changed:
-            if self._holder is session:
-                self._holder = None
-                self._changed.notify_all()
 
 
 class Session(FakeSnowflakeConnection):
     """A session; `parameters` are of its login and of ALTER SESSION, `token` is what its client shows."""
 
     def __init__(
-        self, *args: Any, lock: WriteLock, users: Users, warehouse: Warehouse, tokens: Tokens, **kwargs: Any
+        self,
+        *args: Any,
+        lock: WriteLock,
+        users: Users,
+        roles: Roles,
+        warehouse: Warehouse,
+        tokens: Tokens,
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self.lock = lock
         self.warehouse = warehouse
         self.users = users
+        self.roles = roles
         self._tokens = tokens
         self.token = ""
         self.parameters: dict[str, Any] = {}
+        self.user = USER
         self.role = ""
         self.has_transaction = False
         self._busy = 0
@@ -149,6 +88,7 @@ class Session(FakeSnowflakeConnection):
         saved = Saved(
             database=self.database,
             schema=self.schema,
+            user=self.user,
             role=self.role,
             autocommit=bool(self._autocommit),
             parameters=self.parameters,
@@ -185,6 +125,12 @@ class Cursor(FakeSnowflakeCursor):
         is_work = False
         try:
             if session.users.take_key(command):
+                return self._answer(DONE)
+            if answered := session.roles.answer(command, session.user):
+                session.role = answered[1] or session.role
+                return self._answer(answered[0])
+            if gaps.is_suspension(command):
+                session.warehouse.suspend()
                 return self._answer(DONE)
             if gaps.is_account_level(command):
                 return self._answer(f"SELECT '{gaps.NOT_APPLIED}' AS status")
@@ -277,10 +223,11 @@ class Cursor(FakeSnowflakeCursor):
 class SessionStore(gaps.Store):
     """The databases, with sessions that take turns to write."""
 
-    def __init__(self, folder: Path, users: Users) -> None:
+    def __init__(self, folder: Path, users: Users, roles: Roles) -> None:
         super().__init__(folder)
         self._lock = WriteLock()
         self._users = users
+        self._roles = roles
         self._warehouse = Warehouse()
         self._tokens = Tokens(folder)
 
@@ -291,7 +238,8 @@ class SessionStore(gaps.Store):
             sessions[token] = session = self.connect(
                 saved.database, saved.schema, autocommit=saved.autocommit
             )
-            session.token, session.role, session.parameters = token, saved.role, saved.parameters
+            session.token, session.parameters = token, saved.parameters
+            session.user, session.role = saved.user, saved.role
         return sessions
 
     @contextmanager
@@ -332,6 +280,7 @@ class SessionStore(gaps.Store):
             db_path=self.db_path,
             lock=self._lock,
             users=self._users,
+            roles=self._roles,
             warehouse=self._warehouse,
             tokens=self._tokens,
             **kwargs,

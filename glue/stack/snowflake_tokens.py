@@ -18,6 +18,7 @@ class Saved(msgspec.Struct):
 
     database: str | None
     schema: str | None
+    user: str
     role: str
     autocommit: bool
     parameters: dict[str, Any]

@@ -15,20 +15,13 @@ from glue.rollup import Rollup
 from glue.settings import Settings
 from tests.conftest import RunningStack
 from tests.faults.warehouse_proxy import Point, WarehouseProxy, warehouse_proxy
-from tests.processes import Command, env_of, until
+from tests.processes import Command, NeverStopped, env_of, until
 from tests.warehouse import BarTopic, assert_facts, create_tables, facts, names, walk
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
 T = 1_600_000_200_000
 NUMBERS = count(1)
 TEN_MINUTES_MS = 600_000
-
-
-class NeverStopped:
-    """A stop signal that does not come."""
-
-    def __bool__(self) -> bool:
-        return False
 
 
 @pytest.fixture

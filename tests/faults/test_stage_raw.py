@@ -21,7 +21,7 @@ from glue.settings import Settings
 from glue.stage_raw import RawLoader
 from tests.conftest import RunningStack
 from tests.faults.warehouse_proxy import Point, WarehouseProxy, warehouse_proxy
-from tests.processes import Command, env_of, until
+from tests.processes import Command, NeverStopped, env_of, until
 from tests.raw_bins import (
     BinTopic,
     assert_rows,
@@ -40,13 +40,6 @@ T = 1_266_364_800_000
 NUMBERS = count(1)
 HOUR_MS = 3_600_000
 POINTS: list[tuple[str, Point]] = [("PUT", "before"), ("PUT", "after"), ("COPY", "inside"), ("COPY", "after")]
-
-
-class NeverStopped:
-    """A stop signal that does not come."""
-
-    def __bool__(self) -> bool:
-        return False
 
 
 @pytest.fixture

@@ -26,7 +26,17 @@ from tests.processes import (
     running,
     until,
 )
-from tests.warehouse import BarTopic, assert_facts, create_tables, facts, names, query, store_bars, walk
+from tests.warehouse import (
+    BarTopic,
+    assert_facts,
+    create_tables,
+    facts,
+    names,
+    query,
+    revoked_role,
+    store_bars,
+    walk,
+)
 
 pytestmark = pytest.mark.stack
 T = 1_600_000_200_000
@@ -149,6 +159,11 @@ def test_a_late_bar_makes_its_written_window_anew_from_the_stored_bars(
     assert waiting.wait() == 0, waiting.output
     assert "late bars wait for FACT_TICKS_1S" in waiting.output
     assert_facts(settings, bars)
+    minutes = facts(settings, 60)
+    query(settings, "DELETE FROM CORE.FACT_TICKS_300S WHERE SYMBOL = ?", (late.symbol,))
+    waiting = rollup(settings, tmp_path, "--once", "--final")
+    assert waiting.wait() == 0, waiting.output
+    assert facts(settings, 60) == minutes, "minutes made from a part of their bars"
     store_bars(settings, [*bars, bars[0]])
     done = rollup(settings, tmp_path, "--once", "--final")
     assert done.wait() == 0, done.output
@@ -161,8 +176,13 @@ def test_what_the_warehouse_refuses_is_said_and_moves_no_offset(
     settings = warehouse()
     BarTopic(settings).put(walk(2, T, 400))
     account = settings.snow_account.replace(":tapeline@", ":wrong@")
+    role = revoked_role(settings)
     query(settings, "DROP TABLE CORE.FACT_TICKS_300S")
-    for env, text in (({"SNOW_ACCOUNT": account}, "SNOW_PASSWORD"), ({}, "FACT_TICKS_300S")):
+    for env, text in (
+        ({"SNOW_ACCOUNT": account}, "SNOW_PASSWORD"),
+        ({"SNOW_ROLE": role}, f"refuses SNOW_ROLE={role}"),
+        ({}, "FACT_TICKS_300S"),
+    ):
         command = rollup(settings, tmp_path, "--once", **env)
         assert command.wait() == 1, command.output
         assert "Traceback" not in command.output

@@ -14,7 +14,7 @@ from snowflake.connector.errors import ProgrammingError
 from glue.errors import SettingsError, TapelineError, TransientError
 from glue.io.snowflake import connect
 from glue.settings import Settings
-from glue.stack import snowflake_session
+from glue.stack import snowflake_turns
 from tests.conftest import RunningStack
 
 pytestmark = pytest.mark.stack
@@ -147,6 +147,36 @@ def test_what_the_server_refuses_is_told_by_its_setting(warehouse, login, says):
     assert "wrong" not in str(refused.value)
 
 
+def test_a_role_is_for_those_to_whom_it_is_granted_themselves_or_by_another_role(warehouse, cursor):
+    def may_use() -> bool:
+        try:
+            cursor.execute("USE ROLE TEST_READER")
+        except ProgrammingError as error:
+            assert error.errno == 3013
+            with pytest.raises(TapelineError, match=r"refuses SNOW_ROLE=.*'TEST_READER' specified in the"):
+                connect(warehouse, "test", role="test_reader")
+            return False
+        connect(warehouse, "test", role="test_reader").close()
+        return True
+
+    cursor.execute("CREATE ROLE TEST_READER")
+    assert not may_use()
+    assert cursor.execute("CREATE ROLE IF NOT EXISTS TEST_READER").fetchone()[0].endswith("succeeded.")
+    cursor.execute("CREATE ROLE IF NOT EXISTS TEST_GROUP COMMENT = 'Those who read'")
+    for to in ("ROLE TEST_GROUP", "USER tapeline"):
+        cursor.execute(f"GRANT ROLE TEST_{'READER' if 'ROLE' in to else 'GROUP'} TO {to}")
+    assert may_use()
+    cursor.execute("REVOKE ROLE TEST_GROUP FROM USER TAPELINE")
+    assert not may_use()
+    cursor.execute("GRANT ROLE TEST_READER TO ROLE SYSADMIN")
+    assert may_use()
+    cursor.execute("DROP ROLE TEST_READER")
+    with pytest.raises(ProgrammingError, match="'TEST_READER' does not exist"):
+        cursor.execute("USE ROLE TEST_READER")
+    with pytest.raises(ProgrammingError, match="'TEST_READER' does not exist"):
+        cursor.execute("GRANT ROLE TEST_READER TO ROLE SYSADMIN")
+
+
 def test_a_key_that_is_not_registered_is_refused(warehouse):
     other = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     settings = with_login(warehouse, snow_user="tapeline", snow_private_key=lines_between(pem(other)))
@@ -274,7 +304,7 @@ def test_what_a_vanished_client_left_open_is_rolled_back_for_the_next_one(wareho
     began = time.monotonic()
     cursor.execute("INSERT INTO RAW.ORPHANS VALUES (2)")
     waited_s = time.monotonic() - began
-    assert snowflake_session.DETACHED_AFTER_S - 2 < waited_s < snowflake_session.DETACHED_AFTER_S + 5
+    assert snowflake_turns.DETACHED_AFTER_S - 2 < waited_s < snowflake_turns.DETACHED_AFTER_S + 5
     assert cursor.execute("SELECT N FROM RAW.ORPHANS").fetchall() == [(2,)]
     lost.close()
 

@@ -26,7 +26,7 @@ from tests.raw_bins import (
     some_bins,
     spool_of,
 )
-from tests.warehouse import names, query
+from tests.warehouse import names, query, revoked_role
 
 pytestmark = pytest.mark.stack
 T = 1_266_364_800_000
@@ -79,9 +79,12 @@ def test_the_rows_are_the_bins_of_the_topic_and_a_second_run_adds_what_is_new(
     extreme = some_bins(1, T)[0]
     extreme.open = extreme.high = 1e15
     extreme.low, extreme.close, extreme.volume, extreme.notional = 1e-8, 0.1 + 0.2, 1e-8, 9e29
-    BinTopic(settings).put([*some_bins(300, T), extreme])
-    load_all(settings, tmp_path)
-    assert len(assert_rows(settings)) == len(found) + 301
+    beyond = some_bins(2, T, seed=9)[1]
+    beyond.notional = 1e30
+    BinTopic(settings).put([*some_bins(300, T), extreme, beyond])
+    command = load_all(settings, tmp_path)
+    assert command.output.count("the largest number that fits") == 1
+    assert len(assert_rows(settings)) == len(found) + 302
     assert all(not place.spans for place in committed(settings).values())
     lag = consumer_lag(settings, settings.snowflake_raw_group, settings.kafka_topic_raw)
     assert {row.group for row in lag} == {settings.snowflake_raw_group}
@@ -158,17 +161,23 @@ def test_what_the_warehouse_refuses_is_said_and_nothing_is_lost(
     settings = warehouse(kafka_partitions=1)
     BinTopic(settings).put(some_bins(50, T))
     account = settings.snow_account.replace(":tapeline@", ":wrong@")
-    refused = stage_raw(settings, tmp_path, "--once", SNOW_ACCOUNT=account)
-    assert refused.wait() == 1, refused.output
-    assert "SNOW_PASSWORD" in refused.output.splitlines()[-1]
-    assert "wrong@" not in refused.output
-    assert committed(settings) == {}
+    role = revoked_role(settings)
+    for env, text in (
+        ({"SNOW_ACCOUNT": account}, "SNOW_PASSWORD"),
+        ({"SNOW_ROLE": role}, f"refuses SNOW_ROLE={role}"),
+    ):
+        refused = stage_raw(settings, tmp_path, "--once", **env)
+        assert refused.wait() == 1, refused.output
+        assert text in refused.output.splitlines()[-1]
+        assert "Traceback" not in refused.output
+        assert "wrong@" not in refused.output
+        assert committed(settings) == {}
 
     query(settings, "ALTER TABLE RAW.TICKS_RAW RENAME TO RAW.ELSEWHERE")
     missing = stage_raw(settings, tmp_path, "--once")
     assert missing.wait() == 1, missing.output
     assert "TICKS_RAW" in missing.output.splitlines()[-1]
-    assert "Traceback" not in refused.output + missing.output
+    assert "Traceback" not in missing.output
     (span,) = settled(settings)
     assert committed(settings)[0].offset == span.first == 0
     assert files_in(spool_of(tmp_path, settings)) == {span.name}

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from strategies import for_all
 
 from glue.core.bars import Bar
-from glue.core.facts import FIVE_MINUTES_MS, MINUTE_MS, Fact, rebuilt
+from glue.core.facts import FIVE_MINUTES_MS, MINUTE_MS, Fact, incomplete, rebuilt
 from glue.core.flushes import SILENT_MS, Flush, Loader, Position
 from glue.core.partition import Shard, partition_of
 
@@ -187,6 +187,30 @@ def test_where_all_are_silent_the_newest_bar_counts():
     assert estate.read_and_flush() == [f"{A}-{T}-60s"]
 
 
+def test_where_no_bar_comes_any_more_windows_close_when_all_bars_are_known_to_have_come():
+    estate = Estate(1)
+    estate.append(bar(A, T + 30_000))
+    estate.read_and_flush()
+    estate.wall_ms = SILENT_MS - 1
+    assert not estate.loader.is_waiting(estate.wall_ms)
+    estate.wall_ms = 1000 * SILENT_MS
+    assert estate.read_and_flush() == []
+    assert estate.loader.is_waiting(estate.wall_ms)
+    assert not estate.loader.is_due(T + MINUTE_MS - 1)
+    estate.loader.watermark.close(T + MINUTE_MS)
+    assert not estate.loader.is_waiting(estate.wall_ms)  # for anything but the flush that is due
+    estate.loader.watermark.close(T)
+    assert estate.read_and_flush() == [f"{A}-{T}-60s"]
+    assert estate.loader.is_waiting(estate.wall_ms)  # the five minutes are still held
+    estate.loader.watermark.close(T + FIVE_MINUTES_MS)
+    assert estate.read_and_flush() == [f"{A}-{T}-300s"]
+    assert not estate.loader.is_waiting(estate.wall_ms)
+    estate.append(bar(A, T + 31_000))
+    estate.read()
+    estate.wall_ms += SILENT_MS
+    assert estate.loader.is_waiting(estate.wall_ms)  # with a late bar
+
+
 def test_a_window_without_a_trade_has_no_row():
     estate = Estate(1)
     for start in (T, T + 3 * MINUTE_MS, T + 3 * FIVE_MINUTES_MS):
@@ -242,6 +266,14 @@ def test_a_late_bar_of_a_written_window_makes_it_anew_from_all_its_bars():
     assert f"{A}-{T}-300s" in estate.read_and_flush()
     assert estate.five_minutes[f"{A}-{T}-300s"].bar_count == 3
     assert estate.five_minutes[f"{A}-{T}-300s"].high == 51
+
+
+@pytest.mark.parametrize("seconds", [60, 300])
+def test_a_window_is_incomplete_when_one_of_its_rows_counts_fewer_trades_than_the_stored_one(seconds):
+    rows = rebuilt([bar(A, T), bar(A, T + MINUTE_MS), bar(B, T)], [])
+    stored = {row.bar_id: row.trade_count for row in (*rows.minutes, *rows.five_minutes)}
+    assert incomplete(rows, stored) == incomplete(rows, {}) == set()
+    assert incomplete(rows, stored | {f"{A}-{T}-{seconds}s": 5}) == {(A, T)}
 
 
 def test_what_a_late_bar_lacks_is_not_committed_until_it_is_in_a_row():
@@ -338,17 +370,20 @@ def test_a_position_survives_its_metadata():
 
 
 PRICES = st.sampled_from([1.0, 2.25, 10.1, 99999.99, 0.00000001, 1e15])
+KINDS = ["bar"] * 6 + ["late", "repeat", "pause", "close", "poll", "poll", "die"]
 STEPS = st.sampled_from([0, 1000, 1000, 5000, 59_000, 60_000, 300_000, 900_000])
 
 
 @st.composite
 def runs(draw):
-    """What happens to an estate: bars of each raw partition in order, late ones, repeats, pauses, deaths."""
+    """What happens to an estate: bars of each raw partition in order, late ones, and the rest of KINDS."""
     clocks = dict.fromkeys((A, B, C), T + draw(st.integers(0, 400)) * 1000)
     made: list[Bar] = []
     events: list[Any] = []
     for _ in range(draw(st.integers(1, 40))):
-        kind = draw(st.sampled_from(["bar"] * 6 + ["late", "repeat", "pause", "poll", "poll", "die"]))
+        kind = draw(
+            st.sampled_from(["bar"] * 6 + ["late", "repeat", "pause", "close", "poll", "poll", "die"])
+        )
         if kind == "bar" or (kind in ("late", "repeat") and not made):
             symbol = draw(st.sampled_from(sorted(clocks)))
             clocks[symbol] += draw(STEPS)
@@ -358,6 +393,9 @@ def runs(draw):
             start = max(0, clocks[symbol] - draw(STEPS) - draw(STEPS))
         elif kind == "repeat":
             symbol, start = (old := draw(st.sampled_from(made))).symbol, old.start_ts_ms
+        elif kind == "close":
+            events.append((kind, max(clocks.values()) + draw(STEPS)))
+            continue
         else:
             events.append((kind, draw(st.integers(0, 2))))
             continue
@@ -386,6 +424,8 @@ def play(estate: Estate, events: list[Any]) -> None:
             estate.append(what, partition_of(what.bar_id, partitions))
         elif kind == "pause":
             estate.wall_ms += what * SILENT_MS // 2
+        elif kind == "close":
+            estate.loader.watermark.close(what)
         elif kind == "poll":
             estate.read_and_flush()
         else:  # dies before the transaction, after it and before the commit, or after the commit

@@ -4,7 +4,7 @@ import duckdb
 from sqlglot import exp, parse_one
 
 from glue.stack import fakesnow_gaps as gaps
-from glue.stack.snowflake_session import AUTO_SUSPEND_S, Warehouse
+from glue.stack.snowflake_turns import AUTO_SUSPEND_S, Warehouse
 
 
 def test_it_runs_for_a_minute_after_work() -> None:
