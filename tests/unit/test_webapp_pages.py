@@ -4,9 +4,12 @@ import asyncio
 from datetime import date, datetime
 from decimal import Decimal
 
+from glue.io.bar_feed import Batch, FeedBar
 from glue.io.marts import as_text
-from tests.unit.dashboard_bars import T0
+from glue.settings import Settings
+from tests.unit.dashboard_bars import T0, bar
 from webapp.history import History
+from webapp.hub import Hub
 from webapp.shared import Shared
 
 S0 = T0 // 1000
@@ -43,6 +46,25 @@ def test_bars_of_another_day_have_throughput_and_no_latency():
     history.add(T0, T0 - 400 * 86_400_000, ticks=5)
     assert history.throughput(T0 + 5000) == [[S0, 1.0, 0.2]]
     assert history.latency(T0 + 5000) == [[S0, None, None]]
+
+
+def test_the_past_fills_a_quarter_of_an_hour_whatever_the_cache_holds():
+    now = T0 + 1_800_000
+    hub = Hub(Settings(_env_file=None, dashboard_cache_bars=600), clock=lambda: now)
+    past = [bar(second) for second in range(1_799, 0, -1)]
+    wanted = [b for b in past if not hub_takes(hub, b)]
+    assert len(wanted) == 900
+    assert hub.cache.bar_count == 600
+    rows = hub.history.throughput(now)
+    assert (rows[0][0], {row[2] for row in rows}) == (S0 + 905, {1.0})
+
+
+def hub_takes(hub, one):
+    """Take a bar as the reader brings it from the past; tell whether it was passed over."""
+    if hub.is_settled(one.symbol, one.start_ts_ms, one.end_ts_ms):
+        return True
+    hub.take(Batch([FeedBar(one, one.end_ts_ms, None, True)], []))
+    return False
 
 
 def test_an_answer_is_shared_until_it_is_too_old():
