@@ -15,7 +15,7 @@ LONGEST_BREAK_DAYS = 14
 class Market:
     """The exchange of the settings.
 
-    In the zone of New York it keeps the holidays and half days of NYSE, in others it is open Monday to Friday.
+    In the zone of New York it keeps the holidays and half days of NYSE; others are open Monday to Friday.
     """
 
     def __init__(self, settings: Settings) -> None:

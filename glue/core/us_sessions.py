@@ -1,4 +1,4 @@
-"""Regular sessions of the US stock exchanges by the rules of NYSE, like CORE.DIM_CALENDAR in the warehouse."""
+"""Sessions of the US stock exchanges by the rules of NYSE, like CORE.DIM_CALENDAR in the warehouse."""
 
 from datetime import date, time, timedelta
 from functools import lru_cache

@@ -1,11 +1,13 @@
 """What the pages for operators are made of: history, shared answers, rows as text."""
 
 import asyncio
+import subprocess
+import sys
 from datetime import date, datetime
 from decimal import Decimal
 
 from glue.io.bar_feed import Batch, FeedBar
-from glue.io.marts import as_text
+from glue.io.marts import as_points, as_text
 from glue.settings import Settings
 from tests.unit.dashboard_bars import T0, bar
 from webapp.history import History
@@ -94,7 +96,21 @@ def test_numbers_of_a_column_have_the_decimals_that_one_of_them_needs():
         (date(2026, 11, 24), Decimal("1189.12500000"), 2, Decimal("1.00"), 0.1234567),
     ]
     assert as_text(rows) == [
-        ["2026-11-24 21:01", "189.500", "1,795", "-", "0.250000"],
+        ["2026-11-24T21:01Z", "189.500", "1,795", "-", "0.250000"],
         ["2026-11-24", "1,189.125", "2", "1", "0.123457"],
     ]
     assert as_text([]) == []
+
+
+def test_points_are_numbers_oldest_first():
+    rows = [
+        (datetime(2026, 11, 24, 21, 1), Decimal("189.5"), "x"),  # noqa: DTZ001
+        (datetime(2026, 11, 24, 21, 0), None, "y"),  # noqa: DTZ001
+    ]
+    assert as_points(rows, [0, 1]) == [[1_795_554_000.0, None], [1_795_554_060.0, 189.5]]
+    assert as_points(rows, []) == []
+
+
+def test_a_start_does_not_wait_for_the_driver_of_the_warehouse():
+    code = "import sys, webapp.warehouse; sys.exit('snowflake.connector' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
