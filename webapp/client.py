@@ -59,8 +59,8 @@ class Watchlist(_Client):
 class TimeLines(_Client):
     """Lines over time; `points` are rows of a time in s and a value (or null) for each line.
 
-    Values below 10 are written with `digits` decimals. With `is_apart` the second line has its own scale, on the
-    left.
+    Values below 10 are written with `digits` decimals. With `is_apart` the second line has a scale of its own
+    on the left.
     """
 
     library = "$/public/lines.jsx"

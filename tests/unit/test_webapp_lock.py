@@ -18,4 +18,5 @@ def test_what_reflex_and_the_page_ask_for_is_locked_at_exactly_that_version():
     found = build.packages_of(build.LOCK_DIR)
     chart, _, version = CHARTS.rpartition("@")
     asked = constants.PackageJson.DEPENDENCIES | constants.PackageJson.DEV_DEPENDENCIES | {chart: version}
-    assert {name: found[f"node_modules/{name}"][0] for name in asked} == asked
+    locked = {name: found[f"node_modules/{name}"][0] for name in asked}
+    assert locked == {name: version.removeprefix("v") for name, version in asked.items()}

@@ -39,7 +39,7 @@ export function FactChart({ label, points }) {
   }, [points]);
 
   return (
-    <div className="facts" role="img" aria-label={label}>
+    <div className="facts" role="group" aria-label={label}>
       <div className="canvas-lines" ref={element} />
       <div className="legend" aria-hidden="true">
         <i className="vwap" /> VWAP
