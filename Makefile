@@ -67,11 +67,12 @@ format: setup ## Let ruff fix and format
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-lock: ## Renew the locks from pyproject.toml: requirements.lock, those of the images, and that of the bench
+lock: ## Renew the locks: requirements.lock, those of images and bench, and the npm packages of the dashboard
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-strip-extras --custom-compile-command "make lock" -o requirements.lock
 	uv pip compile pyproject.toml --extra worker --extra feed --extra warehouse --constraint requirements.lock --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-strip-extras --custom-compile-command "make lock" -o docker/glue/requirements.lock
 	uv pip compile pyproject.toml --extra worker --extra warehouse --extra webapp --constraint requirements.lock --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-strip-extras --custom-compile-command "make lock" -o docker/webapp/requirements.lock
 	uv pip compile pyproject.toml --extra webapp-build --constraint requirements.lock --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-strip-extras --custom-compile-command "make lock" -o docker/webapp/build.lock
+	$(BIN)/python -m webapp lock
 	uv pip compile bench/requirements.in --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-strip-extras --custom-compile-command "make lock" -o bench/requirements.lock
 
 clean: ## Stop the stack and remove its state (not the download cache)

@@ -36,7 +36,7 @@ Measure Tapeline, every number beside a plain version or a limit taken in the sa
   facts    a flush of minute facts to the local Snowflake, beside executemany row by row
   connect  bar on Kafka to its row in the local Snowflake, through the Snowflake connector
   latency  bin closed to appended at 5,000 bins/s, bar end to visible, at live pace
-  dashboard  memory of its cache; append to paint, bytes and CPU at live pace, heap of a page
+  dashboard  memory of its cache, its start; append to paint, bytes and CPU at live pace, heap of a page
   memory   10,000 symbols and 3.6 M ticks: memory, and time per tick from first to last
 """
 

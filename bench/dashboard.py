@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -19,17 +20,21 @@ CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking")
 MOST_MB, MOST_PAINT_MS, MOST_BYTES, MOST_CPU, SESSIONS = 1_000.0, 300.0, 1_000.0, 5.0, 20
 MOST_GROWTH = 1.5
+MOST_START_S = 3.0
 SYMBOL = "AAPL"
 
 
 def rows(stage: Stage, say: Say, *, is_quick: bool) -> list[Row]:
-    """Measure all; without Chromium only the cache."""
-    found = [_memory_row(stage, say, 500 if is_quick else 10_000)]
-    if not CHROMIUM.exists():
-        say(f"there is no {CHROMIUM}: the rows of the page are left out")
-        return found
+    """Measure all; without Chromium only the cache and the start."""
     if not is_current():
         build(say)
+    found = [
+        _memory_row(stage, say, 500 if is_quick else 10_000),
+        _start_row(stage, say, 1 if is_quick else 5),
+    ]
+    if not CHROMIUM.exists():
+        say(f"there is no {CHROMIUM}: the other rows of the page are left out")
+        return found
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=list(FLAGS))
         try:
@@ -53,6 +58,27 @@ def _memory_row(stage: Stage, say: Say, symbols: int) -> Row:
         MOST_MB,
         note="resident memory of a process that filled `BarCache` second by second for 900 s of bars, which "
         f"took {told['per_s']:,.0f} bars/s",
+    )
+
+
+def _start_row(stage: Stage, say: Say, turns: int) -> Row:
+    say(f"starting the dashboard {turns + 1} times")
+    took_s = []
+    for _ in range(turns + 1):
+        settings = stage.settings(dashboard_port=0)
+        began = time.monotonic()
+        with stage.running("webapp", settings=settings) as server:
+            address = _address(server)
+            for path in ("api/health", ""):
+                with urllib.request.urlopen(address + path, timeout=10) as answer:  # noqa: S310
+                    answer.read()
+            took_s.append(time.monotonic() - began)
+    return limited(
+        "start of the dashboard without a build, slowest",
+        max(took_s[1:]),
+        "s",
+        MOST_START_S,
+        note=f"process started to /api/health and the page answered, slowest of {turns} after a first one",
     )
 
 

@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from glue.core.partition import Shard
 from glue.errors import SettingsError
 
+ALWAYS = "always"
 STATE_DIR = Path(".tapeline")
 ENDPOINTS_FILE = STATE_DIR / "stack.env"
 """Written by `glue.stack up` with the ports it chose, removed by `glue.stack down`."""
@@ -176,7 +177,13 @@ class Settings(BaseSettings):
     dashboard_refresh_ms: int = Field(1_000, ge=100, le=60_000, description="a page moves so often at most")
     dashboard_exchange_zone: str = Field("America/New_York", description="time zone of the exchange")
     dashboard_session: str = Field(
-        "09:30-16:00", description="its hours, Monday to Friday, in that zone; empty = always open"
+        "09:30-16:00",
+        description="its hours in that zone: Monday to Friday, in New York without the holidays of NYSE; "
+        "always = never closed",
+    )
+    dashboard_always_open: str = Field(
+        "*USDT,*USDC,*-USD",
+        description="symbols that trade at all hours, by name or pattern, comma separated",
     )
 
     # Embedded stack (glue.stack)
@@ -226,14 +233,15 @@ class Settings(BaseSettings):
     @field_validator("dashboard_session")
     @classmethod
     def _check_session(cls, hours: str) -> str:
-        if hours:
-            opens, _, closes = hours.partition("-")
-            try:
-                is_span = time.fromisoformat(opens) < time.fromisoformat(closes)
-            except ValueError:
-                is_span = False
-            if not is_span:
-                raise ValueError("expected hours, e.g. 09:30-16:00, or nothing")
+        if hours == ALWAYS:
+            return hours
+        opens, _, closes = hours.partition("-")
+        try:
+            is_span = time.fromisoformat(opens) < time.fromisoformat(closes)
+        except ValueError:
+            is_span = False
+        if not is_span:
+            raise ValueError(f"expected hours, e.g. 09:30-16:00, or {ALWAYS}")
         return hours
 
     @property

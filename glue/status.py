@@ -188,7 +188,9 @@ def _execution_level(warehouse: Warehouse, limit_s: int) -> ServiceLevel:
 
 def _parts_level(parts: list[Part]) -> ServiceLevel:
     dead = [part.name for part in parts if part.state not in ("running", "stopped")]
-    seen = f"not running: {', '.join(dead)}" if dead else f"{len(parts)} run"
+    seen = (
+        f"not running: {', '.join(dead)}" if dead else f"{sum(part.state == 'running' for part in parts)} run"
+    )
     return ServiceLevel("parts on this machine", "all run", seen, not dead if parts else None)
 
 

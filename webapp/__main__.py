@@ -9,7 +9,7 @@ from glue import log as logs
 from glue.cli import run
 from glue.presence import present
 from glue.settings import Settings
-from webapp.build import build, is_current
+from webapp.build import build, is_current, lock
 
 
 def _say(text: str) -> None:
@@ -22,18 +22,21 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m webapp",
         description="The live dashboard. Builds its page when it is not there or its sources have changed "
-        "(a minute, with Node from PyPI), then serves it on one port.",
+        "(a minute, with Node from PyPI), then serves it on one port. `build` only builds; `lock` renews the "
+        "lock of its npm packages.",
         epilog="Settings come from the environment or .env; see .env.example.",
     )
-    parser.add_argument("command", nargs="?", choices=("serve", "build"), default="serve")
+    parser.add_argument("command", nargs="?", choices=("serve", "build", "lock"), default="serve")
     parser.add_argument("--host", help="address to listen on (DASHBOARD_HOST)")
     parser.add_argument("--port", help="port, 0 = any free one (DASHBOARD_PORT)")
     options = parser.parse_args(argv)
     settings = Settings.load(dashboard_host=options.host, dashboard_port=options.port)
     logs.configure(settings)
-    if options.command == "build" or not is_current():
+    if options.command == "lock":
+        lock(_say)
+    elif options.command == "build" or not is_current():
         build(_say)
-    if options.command == "build":
+    if options.command != "serve":
         return 0
     from webapp.server import free_port, is_loopback, serve, url
 

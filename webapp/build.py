@@ -1,6 +1,7 @@
 """The page's build: once with Node from PyPI, kept in webapp/.build until a source of it changes.
 
-Reflex writes beside the sources it is given, so it is given a copy of what it needs there.
+Reflex writes beside the sources it is given, so it is given a copy of what it needs there. npm installs what
+webapp/npm locks, by version and hash.
 """
 
 import hashlib
@@ -14,6 +15,8 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
+import msgspec
+
 from glue.errors import TapelineError
 
 HERE = Path(__file__).parent
@@ -22,7 +25,10 @@ WEB_DIR = BUILD_DIR / ".web"
 PAGE_DIR = WEB_DIR / "build" / "client"
 STAMP = BUILD_DIR / "sources.sha256"
 LOG = BUILD_DIR / "build.log"
-SOURCES = ("*.py", "assets/*")
+LOCK_DIR = HERE / "npm"
+LOCK_NAMES = ("package.json", "package-lock.json")
+BUILD_LOCK_DIR = BUILD_DIR / "reflex.lock"
+SOURCES = ("*.py", "assets/*", "npm/*")
 STEPS = (
     ("Compiling", "compiling the pages"),
     ("Initializing the web", "preparing"),
@@ -72,11 +78,30 @@ def fingerprint() -> str:
     return found.hexdigest()
 
 
+def lock(say: Callable[[str], None]) -> None:
+    """Choose the newest packages that Reflex and the page allow, build with them, and lock them.
+
+    Raises:
+        TapelineError: the build failed.
+    """
+    for name in LOCK_NAMES:
+        (LOCK_DIR / name).unlink(missing_ok=True)
+    build(say)
+    for name in LOCK_NAMES:
+        content = msgspec.json.decode((BUILD_LOCK_DIR / name).read_bytes())
+        for package in content.get("packages", {}).values():
+            package.pop("resolved", None)  # where it came from is the registry's business, not the lock's
+            package.pop("funding", None)
+        (LOCK_DIR / name).write_bytes(msgspec.json.format(msgspec.json.encode(content)) + b"\n")
+    STAMP.write_text(fingerprint())
+
+
 def build(say: Callable[[str], None]) -> None:
     """Build the page, telling of each step.
 
     Raises:
-        TapelineError: it failed; the text ends with what the build said last.
+        TapelineError: it failed, the text ends with what the build said last; or npm took other packages than
+            are locked.
     """
     began = time.monotonic()
     BUILD_DIR.mkdir(exist_ok=True)
@@ -85,6 +110,11 @@ def build(say: Callable[[str], None]) -> None:
     shutil.copy(HERE / "rxconfig.py", BUILD_DIR)
     shutil.rmtree(BUILD_DIR / "assets", ignore_errors=True)
     shutil.copytree(HERE / "assets", BUILD_DIR / "assets")
+    shutil.rmtree(BUILD_LOCK_DIR, ignore_errors=True)
+    if is_locked := all((LOCK_DIR / name).exists() for name in LOCK_NAMES):
+        shutil.copytree(LOCK_DIR, BUILD_LOCK_DIR)
+    else:
+        shutil.rmtree(WEB_DIR, ignore_errors=True)
     command = ["export", "--frontend-only", "--no-zip", "--env", "prod", "--loglevel", "info"]
     lines: list[str] = []
     with subprocess.Popen(
@@ -109,9 +139,19 @@ def build(say: Callable[[str], None]) -> None:
     if process.returncode:
         tail = "".join(lines[-15:]).rstrip()
         raise TapelineError(f"the dashboard could not be built; {LOG} ends with:\n{tail}")
+    if is_locked and packages_of(BUILD_LOCK_DIR) != packages_of(LOCK_DIR):
+        raise TapelineError(
+            "npm took other packages than webapp/npm locks; `python -m webapp lock` renews it"
+        )
     _free_of_port(PAGE_DIR)
     STAMP.write_text(wanted)
     say(f"built in {time.monotonic() - began:.0f} s")
+
+
+def packages_of(folder: Path) -> dict[str, tuple[str, str]]:
+    """Return version and hash of each package of a lock by where npm puts it."""
+    found = msgspec.json.decode((folder / "package-lock.json").read_bytes())["packages"]
+    return {place: (one["version"], one["integrity"]) for place, one in found.items() if place}
 
 
 def _free_of_port(folder: Path) -> None:

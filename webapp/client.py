@@ -31,6 +31,7 @@ class BarChart(_Client):
     tag = "BarChart"
     lib_dependencies: list[str] = [CHARTS]
     history: rx.Var[int]
+    kept: rx.Var[int]
 
 
 class SymbolPicker(_Client):
@@ -56,7 +57,11 @@ class Watchlist(_Client):
 
 
 class TimeLines(_Client):
-    """Lines over time; `points` are rows of a time in s and a value (or null) for each line."""
+    """Lines over time; `points` are rows of a time in s and a value (or null) for each line.
+
+    Values below 10 are written with `digits` decimals. With `is_apart` the second line has a scale of its own
+    on the left.
+    """
 
     library = "$/public/lines.jsx"
     tag = "TimeLines"
@@ -64,7 +69,42 @@ class TimeLines(_Client):
     title: rx.Var[str]
     names: rx.Var[list[str]]
     unit: rx.Var[str]
+    digits: rx.Var[int]
+    is_apart: rx.Var[bool]
     points: rx.Var[list[list[Any]]]
+
+
+class FactChart(_Client):
+    """Candles of facts; `points` are rows of a time in s, open, high, low, close and VWAP."""
+
+    library = "$/public/facts.jsx"
+    tag = "FactChart"
+    lib_dependencies: list[str] = [CHARTS]
+    label: rx.Var[str]
+    points: rx.Var[list[list[Any]]]
+
+
+class Rows(_Client):
+    """Rows of text as a table; ISO moments in it are written in the chosen time zone.
+
+    `coloured` is the column that has a colour (good, warn, bad, none), which ends each row; -1: none has.
+    """
+
+    library = "$/public/rows.jsx"
+    tag = "Rows"
+    heads: rx.Var[list[str]]
+    rows: rx.Var[list[list[str]]]
+    coloured: rx.Var[int]
+    is_plain: rx.Var[bool]
+    empty: rx.Var[str]
+
+
+class Moment(_Client):
+    """An ISO moment in UTC, written in the chosen time zone."""
+
+    library = "$/public/rows.jsx"
+    tag = "Moment"
+    text: rx.Var[str]
 
 
 class LastPrice(_Client):

@@ -36,12 +36,31 @@ def frame(title: str, *content: rx.Component) -> rx.Component:
                 aria_label="Pages",
             ),
             pill(),
+            rx.cond(
+                Live.filled < 100, rx.el.span("reading the past: ", Live.filled, " %", class_name="count")
+            ),
             rx.el.div(rx.foreach(Live.badges, badge), class_name="badges", role="group", aria_label="Health"),
-            rx.el.div(ZoneChoice.create(exchange=Live.zone), ThemeChoice.create(), class_name="choices"),
+            rx.el.div(
+                refresh(), ZoneChoice.create(exchange=Live.zone), ThemeChoice.create(), class_name="choices"
+            ),
             class_name="top",
         ),
         rx.el.main(rx.el.h1(title, class_name="unseen"), *content, id="main", tab_index=-1),
         class_name="page",
+    )
+
+
+def refresh() -> rx.Component:
+    """Return the switch that holds all pages of this tab still."""
+    return rx.el.button(
+        rx.el.span(class_name="knob", aria_hidden="true"),
+        rx.el.span("Auto-refresh", class_name="words"),
+        type="button",
+        role="switch",
+        aria_label="Auto-refresh",
+        aria_checked=rx.cond(Live.is_live, "true", "false"),
+        class_name=rx.cond(Live.is_live, "switch on", "switch"),
+        on_click=Live.set_live(~Live.is_live),
     )
 
 

@@ -1,8 +1,6 @@
 """How the dashboard says that things are: one condition for the page, and a badge for each number."""
 
-from datetime import datetime, time
 from typing import Literal
-from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -62,8 +60,12 @@ def age_ms(facts: Facts) -> int | None:
     return max(0, facts.now_ms - facts.newest_end_ms)
 
 
-def condition(facts: Facts, session: "Session") -> Condition:
-    """Return what the page says: one word for the whole."""
+def condition(facts: Facts, *, is_open: bool, symbol_end_ms: int | None = None) -> Condition:
+    """Return what the page says: one word for the whole.
+
+    `is_open` is about the market of what is shown. `symbol_end_ms`, the end of the newest bar of the one
+    symbol that is shown, tells a closed market where others go on.
+    """
     if not facts.is_connected:
         return "kafka_down" if facts.error else "starting"
     if not facts.is_current:
@@ -71,15 +73,20 @@ def condition(facts: Facts, session: "Session") -> Condition:
     if not facts.bar_count:
         return "waiting"
     age = age_ms(facts)
-    if age is not None and age < STALE_MS:
-        return "replay" if is_historical(facts) else "live"
+    is_moving = age is not None and age < STALE_MS
     if is_historical(facts):
-        return "stale"
-    return "stale" if session.is_open(facts.now_ms) else "closed"
+        return "replay" if is_moving else "stale"
+    if not is_open and (not is_moving or _is_behind(facts, symbol_end_ms)):
+        return "closed"
+    return "live" if is_moving else "stale"
 
 
-def badges(facts: Facts, settings: Settings) -> list[Badge]:
-    """Return the badges of the page, coloured by their service levels."""
+def _is_behind(facts: Facts, end_ms: int | None) -> bool:
+    return end_ms is not None and facts.now_ms - end_ms >= STALE_MS
+
+
+def badges(facts: Facts, settings: Settings, *, is_open: bool = True) -> list[Badge]:
+    """Return the badges of the page, coloured by their service levels; a closed market is not late."""
     end, log = facts.latencies["end"], facts.latencies["log"]
     limit = settings.sla_dashboard_ms
     age = age_ms(facts)
@@ -100,7 +107,7 @@ def badges(facts: Facts, settings: Settings) -> list[Badge]:
         Badge(
             "newest bar",
             "n/a" if age is None else span(age),
-            "none" if age is None else against(age, fresh_limit),
+            "none" if age is None or not is_open else against(age, fresh_limit),
             f"age of the newest bar of all symbols; limit {span(fresh_limit)}",
         ),
         Badge(
@@ -139,21 +146,3 @@ def span(ms: int) -> str:
     if minutes < 120:
         return f"{minutes} min"
     return f"{minutes // 60} h" if minutes < 48 * 60 else f"{minutes // 1440} d"
-
-
-class Session:
-    """The hours of the exchange, Monday to Friday; without hours it never closes. Holidays are not known."""
-
-    def __init__(self, zone: str, hours: str) -> None:
-        self._zone = ZoneInfo(zone)
-        self._hours: tuple[time, time] | None = None
-        if hours:
-            opens, _, closes = hours.partition("-")
-            self._hours = time.fromisoformat(opens), time.fromisoformat(closes)
-
-    def is_open(self, now_ms: int) -> bool:
-        """Tell whether the exchange is open at a wall time."""
-        if self._hours is None:
-            return True
-        local = datetime.fromtimestamp(now_ms / 1000, self._zone)
-        return local.weekday() < 5 and self._hours[0] <= local.time() < self._hours[1]

@@ -14,9 +14,10 @@ from glue.io.bar_feed import BarFeed, Batch
 from glue.settings import Settings
 from webapp import metrics
 from webapp.cache import BarCache, CachedBar
-from webapp.health import Badge, Condition, Facts, Session, badges, condition
-from webapp.history import History
+from webapp.health import Badge, Condition, Facts, badges, condition
+from webapp.history import KEPT_MS, History
 from webapp.latency import LatencyWindow, sample
+from webapp.market import Market
 from webapp.threads import in_thread
 
 POLL_S = 0.2
@@ -45,7 +46,7 @@ class Hub:
         self.history = History()
         self.letters: deque[DeadLetter] = deque(maxlen=KEPT_LETTERS)
         self.problems: deque[Problem] = deque(maxlen=KEPT_ERRORS)
-        self.session = Session(settings.dashboard_exchange_zone, settings.dashboard_session)
+        self.market = Market(settings)
         self._clock = clock
         self._letters_by_minute: dict[int, Counter[str]] = {}
         self._newest_end_ms: int | None = None
@@ -55,6 +56,7 @@ class Hub:
         self._is_current = False
         self._filled = 0.0
         self._backlog = 0
+        self._has_always_open = False
         self._changed = asyncio.Event()
         self._board: tuple[Condition, list[Badge], Facts] | None = None
 
@@ -65,11 +67,12 @@ class Hub:
             self.latencies.clear()
             self.history.clear()
             self._newest_end_ms = self._received_ms = None
-            self._is_current = False
+            self._is_current = self._has_always_open = False
         for read in batch.bars:
+            self.history.add(read.append_ms, read.bar.end_ts_ms, read.bar.trade_count)
             if not self.cache.add(read.bar, read.append_ms, read.receive_ms, is_older=read.is_older):
                 continue
-            self.history.add(read.append_ms, read.bar.end_ts_ms, read.bar.trade_count)
+            self._has_always_open = self._has_always_open or self.market.trades_always(read.bar.symbol)
             if self._newest_end_ms is None or read.bar.end_ts_ms > self._newest_end_ms:
                 self._newest_end_ms = read.bar.end_ts_ms
             if read.receive_ms is not None:
@@ -132,8 +135,23 @@ class Hub:
         """Return what every page shows at its top; made anew every quarter of a second at most."""
         if self._board is None or self._clock() - self._board[2].now_ms > BOARD_MS:
             facts = self.facts()
-            self._board = condition(facts, self.session), badges(facts, self.settings), facts
+            is_open = self._has_always_open or self.market.is_open(facts.now_ms)
+            shown = badges(facts, self.settings, is_open=is_open)
+            self._board = condition(facts, is_open=is_open), shown, facts
         return self._board
+
+    def condition_of(self, symbol: str) -> Condition:
+        """Return the condition of the page of one symbol, whose market may be closed while others go on."""
+        general, _, facts = self.board()
+        newest = self.cache.newest(symbol)
+        if newest is None:
+            return general
+        is_open = self.market.trades_always(symbol) or self.market.is_open(facts.now_ms)
+        return condition(facts, is_open=is_open, symbol_end_ms=newest.bar.end_ts_ms)
+
+    def is_settled(self, symbol: str, start_ms: int, append_ms: int) -> bool:
+        """Tell whether a bar of the past changes nothing: neither the cache nor the history."""
+        return append_ms <= self._clock() - KEPT_MS and self.cache.is_settled(symbol, start_ms)
 
     async def changed(self, timeout_s: float) -> None:
         """Wait until something was taken in, at most `timeout_s`."""
@@ -152,7 +170,7 @@ class Hub:
         while True:
             try:
                 if feed is None:
-                    feed = await in_thread(BarFeed, self.settings, self.cache.is_settled)
+                    feed = await in_thread(BarFeed, self.settings, self.is_settled)
                 batch = await in_thread(feed.poll, POLL_S)
             except TapelineError as error:
                 self.disconnected(str(error))

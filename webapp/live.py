@@ -11,7 +11,7 @@ NOTICES = (
     ("waiting", "Waiting for data", "Kafka answers, but there is no bar yet. Is the worker running?"),
     ("kafka_down", "Kafka does not answer", "What you see is what came before. It goes on by itself."),
     ("stale", "No new bars", "The newest bar is old: worker, engine or feed stand still."),
-    ("closed", "Market closed", "No new bars outside the hours of the exchange."),
+    ("closed", "Market closed", "The exchange of this symbol is not open, and nothing came for it lately."),
 )
 
 
@@ -37,7 +37,7 @@ def live_page() -> rx.Component:
                 toolbar(),
                 notice(),
                 rx.el.div(
-                    BarChart.create(history=Live.history_s),
+                    BarChart.create(history=Live.history_s, kept=Live.kept),
                     class_name="stage",
                 ),
                 class_name="panel chart-panel",
@@ -73,15 +73,6 @@ def toolbar() -> rx.Component:
             role="group",
             aria_label="History",
         ),
-        rx.el.button(
-            rx.el.span(class_name="knob", aria_hidden="true"),
-            "Auto-refresh",
-            type="button",
-            role="switch",
-            aria_checked=rx.cond(Live.is_live, "true", "false"),
-            class_name=rx.cond(Live.is_live, "switch on", "switch"),
-            on_click=Live.set_live(~Live.is_live),
-        ),
         class_name="toolbar",
     )
 
@@ -97,6 +88,9 @@ def notice() -> rx.Component:
                     rx.el.strong(title),
                     rx.el.span(text),
                     rx.cond(Live.error != "", rx.el.code(Live.error)) if name == "kafka_down" else None,
+                    rx.cond(Live.opens != "", rx.el.span("It opens ", Live.opens))
+                    if name == "closed"
+                    else None,
                     class_name=f"notice {name}",
                     role="status",
                 ),

@@ -7,47 +7,27 @@ from typing import Any
 
 import reflex as rx
 
+from glue.connectors import MISSING, Connector
 from glue.core.dead_letters import DeadLetter
-from glue.errors import TapelineError
 from glue.intake import now_ms
-from glue.io.connect import Connect
-from glue.settings import Settings
-from glue.status import Status, collect
+from glue.io.topic_stats import Lag, Latency
+from glue.status import Part, Status, collect
 from webapp import state
-from webapp.client import TimeLines
+from webapp.client import Rows, TimeLines
 from webapp.frame import frame
 from webapp.shared import Shared
 
 REFRESH_S = 5.0
-CONNECT_TIMEOUT_MS = 2_000
 NEWEST_LETTERS = 12
 LINE_SHOWN = 160
-
-
-def look(settings: Settings) -> tuple[Status, list[list[str]]]:
-    """Ask the parts how they do; returns the status and the rows of the connectors."""
-    return collect(settings), _connectors(settings)
-
-
-def _connectors(settings: Settings) -> list[list[str]]:
-    """Return each connector with its state; a worker that does not answer is not part of this estate."""
-    quick = settings.model_copy(update={"rest_timeout_ms": CONNECT_TIMEOUT_MS})
-    try:
-        with Connect(quick) as worker:
-            rows = []
-            for name in worker.call("GET", "/connectors"):
-                found = worker.state(name)
-                tasks = found.states[1:] if found else []
-                running = sum(task == "RUNNING" for task in tasks)
-                is_good = found is not None and found.is_running
-                words = f"{running} of {len(tasks)} tasks run" if found else "unknown"
-                rows.append([f"connector {name}", words, "good" if is_good else "bad", "", ""])
-            return rows
-    except TapelineError:
-        return []
-
-
-status = Shared(lambda: look(state.hub.settings))
+STEPS = {
+    "api": "API sent → dashboard",
+    "producer": "engine emitted → dashboard",
+    "emit": "bar end → engine emitted",
+    "end": "bar end → dashboard",
+    "log": "Kafka appended → dashboard",
+}
+status = Shared(lambda: collect(state.hub.settings, with_channels=False))
 
 
 class Pipeline(rx.State):
@@ -63,6 +43,7 @@ class Pipeline(rx.State):
     problems: list[list[str]] = []
     throughput: list[list[Any]] = []
     latency: list[list[Any]] = []
+    steps: list[list[str]] = []
 
     _generation: int = 0
 
@@ -76,14 +57,14 @@ class Pipeline(rx.State):
             self._show_history()
         while True:
             began = time.monotonic()
-            seen, connectors = await status.get(REFRESH_S)
+            seen = await status.get(REFRESH_S)
             async with self:
                 live = await self.get_state(state.Live)
                 is_here = self.router.url.path.rstrip("/").endswith("/pipeline")
                 if self._generation != mine or not is_here or token not in state.open_sessions():
                     return
                 if live.is_live or not self.at:
-                    self._show(seen, connectors)
+                    self._show(seen)
                     self._show_history()
             await asyncio.sleep(max(0.5, REFRESH_S - (time.monotonic() - began)))
 
@@ -91,32 +72,21 @@ class Pipeline(rx.State):
         history = state.hub.history
         self.throughput, self.latency = history.throughput(now_ms()), history.latency(now_ms())
 
-    def _show(self, seen: Status, connectors: list[list[str]]) -> None:
-        self.at = f"{datetime.fromtimestamp(seen.at_ms / 1000, UTC):%H:%M:%S} UTC"
-        self.parts = [
-            [
-                part.name,
-                part.state,
-                "good" if part.state == "running" else "bad",
-                f"{part.memory_mb} MiB" if part.memory_mb is not None else "",
-                part.where,
-            ]
-            for part in seen.parts
-        ]
+    def _show(self, seen: Status) -> None:
+        hub = state.hub
+        facts = hub.facts()
+        self.at = _moment(seen.at_ms)
+        self.parts = [_part(part) for part in seen.parts]
         if seen.engine.where:
             level = "good" if seen.engine.is_running else "bad"
-            self.parts.append([seen.engine.name, seen.engine.state, level, "", seen.engine.where])
-        self.parts += connectors
+            self.parts.append([seen.engine.name, seen.engine.state, "", seen.engine.where, level])
+        self.parts += [_connector(connector) for connector in seen.connectors]
         verdicts = {None: ["n/a", "none"], True: ["pass", "good"], False: ["FAIL", "bad"]}
         self.levels = [[lv.name, lv.limit, lv.seen, *verdicts[lv.is_met]] for lv in seen.service_levels]
-        self.lag = [
-            [row.topic, str(row.partition), "never read" if row.lag is None else f"{row.lag:,}"]
-            for row in seen.lag
-        ]
-        hub = state.hub
-        self.lag.append([f"{hub.settings.agg_output_topic} (dashboard)", "all", f"{hub.facts().backlog:,}"])
-        counts = sorted(hub.dead_letters().items())
-        self.reasons = [[reason, f"{count:,}"] for reason, count in counts] or [["none", "0"]]
+        self.lag = [_lag(row) for row in seen.lag + [row for c in seen.connectors for row in c.lag]]
+        self.lag.append(["this dashboard", hub.settings.agg_output_topic, "all", f"{facts.backlog:,}"])
+        self.steps = [_step(name, facts.latencies[step]) for step, name in STEPS.items()]
+        self.reasons = [[reason, f"{count:,}"] for reason, count in sorted(hub.dead_letters().items())]
         self.letters = [_letter(letter) for letter in list(hub.letters)[: -NEWEST_LETTERS - 1 : -1]]
         work = seen.warehouse
         self.warehouse = [
@@ -124,18 +94,40 @@ class Pipeline(rx.State):
             ["execution", f"{work.execution_s} s"],
             ["billed (estimate)", f"{work.billed_s} s"],
         ]
-        self.problems = [
-            [f"{datetime.fromtimestamp(p.at_ms / 1000, UTC):%H:%M:%S}", p.text]
-            for p in reversed(hub.problems)
-        ]
+        self.problems = [[_moment(p.at_ms), p.text] for p in reversed(hub.problems)]
+
+
+def _moment(ms: int) -> str:
+    return f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _part(part: Part) -> list[str]:
+    memory = "" if part.memory_mb is None else f"{part.memory_mb} MiB"
+    level = {"running": "good", "stopped": "none"}.get(part.state, "bad")
+    return [part.name, part.state, memory, part.where, level]
+
+
+def _connector(connector: Connector) -> list[str]:
+    name = f"connector {connector.name}"
+    if connector.state == MISSING:
+        return [name, MISSING, "", "", "none"]
+    running = sum(task == "RUNNING" for task in connector.tasks)
+    words = f"{running} of {len(connector.tasks)} tasks run"
+    return [name, words, "", connector.problem, "good" if connector.is_running else "bad"]
+
+
+def _lag(row: Lag) -> list[str]:
+    lag = "never read" if row.lag is None else f"{row.lag:,}"
+    return [row.group or "(no group)", row.topic, str(row.partition), lag]
+
+
+def _step(name: str, latency: Latency) -> list[str]:
+    found = (latency.p50_ms, latency.p95_ms, latency.p99_ms)
+    return [name, *("n/a" if ms is None else f"{ms:,} ms" for ms in found), f"{latency.count:,}"]
 
 
 def _letter(letter: DeadLetter) -> list[str]:
-    at = (
-        ""
-        if letter.ingest_ts_ms is None
-        else f"{datetime.fromtimestamp(letter.ingest_ts_ms / 1000, UTC):%H:%M:%S}"
-    )
+    at = "" if letter.ingest_ts_ms is None else _moment(letter.ingest_ts_ms)
     late = "" if letter.lateness_ms is None else f"{letter.lateness_ms:,}"
     return [at, letter.reason, letter.symbol or "", late, letter.line[:LINE_SHOWN]]
 
@@ -145,84 +137,52 @@ def pipeline_page() -> rx.Component:
     return frame(
         "Pipeline",
         rx.el.div(
-            card("Service levels", table(Pipeline.levels, ("promise", "limit", "seen", ""), level_at=4)),
-            card("Parts", table(Pipeline.parts, ("part", "state", "memory", "where"), level_at=2, spoken=1)),
-            rx.el.section(
-                TimeLines.create(
-                    title="Throughput", names=["ticks", "bars"], unit="per second", points=Pipeline.throughput
-                ),
-                class_name="panel",
-                aria_label="Throughput",
+            card("Service levels", table(Pipeline.levels, ("promise", "limit", "seen", "met"), coloured=3)),
+            card("Parts", table(Pipeline.parts, ("part", "state", "memory", "where"), coloured=1)),
+            lines(
+                "Throughput",
+                ["ticks", "bars"],
+                "per second, 15 minutes; bars on the left",
+                Pipeline.throughput,
+                is_apart=True,
             ),
-            rx.el.section(
-                TimeLines.create(
-                    title="Bar end → Kafka", names=["median", "p95"], unit="ms", points=Pipeline.latency
-                ),
-                class_name="panel",
-                aria_label="Latency",
-            ),
-            card("Lag", table(Pipeline.lag, ("topic", "partition", "records"))),
+            lines("Bar end → Kafka", ["median", "p95"], "ms, 15 minutes", Pipeline.latency),
+            card("Lag", table(Pipeline.lag, ("group", "topic", "partition", "records"))),
             rx.el.div(
+                card(
+                    "Latency, last minute", table(Pipeline.steps, ("from → to", "p50", "p95", "p99", "bars"))
+                ),
+                card("Warehouse, last hour", table(Pipeline.warehouse, ("work", "amount"))),
                 card("Dead letters, last hour", table(Pipeline.reasons, ("reason", "lines"))),
-                card("Warehouse", table(Pipeline.warehouse, ("", ""))),
                 class_name="stack",
             ),
             card(
                 "Newest dead letters",
-                table(Pipeline.letters, ("UTC", "reason", "symbol", "late ms", "line")),
+                table(Pipeline.letters, ("time", "reason", "symbol", "late ms", "line")),
                 "wide",
-                empty=Pipeline.letters.length() == 0,
             ),
-            card(
-                "Problems of the dashboard",
-                table(Pipeline.problems, ("UTC", "what")),
-                "wide",
-                empty=Pipeline.problems.length() == 0,
-            ),
+            card("Problems of the dashboard", table(Pipeline.problems, ("time", "what")), "wide"),
             class_name="cards",
         ),
     )
 
 
-def card(
-    title: str, content: rx.Component, kind: str = "", empty: rx.Var[bool] | bool = False
+def lines(
+    title: str, names: list[str], unit: str, points: rx.Var[list[list[Any]]], *, is_apart: bool = False
 ) -> rx.Component:
-    """Return a titled panel."""
+    """Return a panel with lines over time."""
     return rx.el.section(
-        rx.el.h2(title),
-        rx.cond(empty, rx.el.p("none", class_name="empty"), content),
-        class_name=f"panel {kind}",
+        TimeLines.create(title=title, names=names, unit=unit, digits=1, is_apart=is_apart, points=points),
+        class_name="panel",
         aria_label=title,
     )
 
 
-def table(
-    rows: rx.Var[list[list[str]]],
-    heads: tuple[str, ...],
-    level_at: int | None = None,
-    spoken: int | None = None,
-) -> rx.Component:
-    """Return rows as a table.
+def card(title: str, content: rx.Component, kind: str = "") -> rx.Component:
+    """Return a titled panel."""
+    return rx.el.section(rx.el.h2(title), content, class_name=f"panel {kind}", aria_label=title)
 
-    `level_at` is the column that holds the colour of column `spoken` (by default the one before) and is not
-    shown itself.
-    """
-    width = len(heads) + (level_at is not None)
-    coloured = None if level_at is None else level_at - 1 if spoken is None else spoken
 
-    def cells(row: rx.Var[list[str]]) -> list[rx.Component]:
-        return [
-            rx.el.td(row[i], class_name="is " + row[level_at]) if i == coloured else rx.el.td(row[i])
-            for i in range(width)
-            if i != level_at
-        ]
-
-    return rx.el.div(
-        rx.el.table(
-            rx.el.thead(rx.el.tr(*[rx.el.th(head, scope="col") for head in heads])),
-            rx.el.tbody(rx.foreach(rows, lambda row: rx.el.tr(*cells(row)))),
-            class_name="plain",
-        ),
-        class_name="scroll",
-        tab_index=0,
-    )
+def table(rows: rx.Var[list[list[str]]], heads: tuple[str, ...], *, coloured: int = -1) -> rx.Component:
+    """Return rows as a table; `coloured` is the column whose colour ends each row."""
+    return Rows.create(heads=list(heads), rows=rows, coloured=coloured, is_plain=True, empty="none")

@@ -17,8 +17,6 @@ open_sessions: Callable[[], Mapping[str, str]] = dict
 HISTORIES_S = (60, 120, 300, 600, 900)
 MOST_SYMBOLS = 2_000
 """Symbols that the picker lists; others can be typed in."""
-
-
 SPARK_S = 120
 MOST_WATCHED, DEFAULT_WATCHED = 24, 8
 NOTHING = "-"
@@ -49,6 +47,13 @@ def row(cached: CachedBar) -> list[float | int | str | None]:
     ]
 
 
+def opening(now_ms: int) -> str:
+    """Return in words when the exchange opens next."""
+    at = hub.market.opens_at(now_ms)
+    city = hub.market.zone.rpartition("/")[2].replace("_", " ")
+    return "" if at is None else f"on {at:%a %d %b} at {at:%H:%M} {city} time"
+
+
 class Live(rx.State):
     """The live page of one tab."""
 
@@ -63,8 +68,10 @@ class Live(rx.State):
     quotes: list[list] = []
     sparks: dict[str, list] = {}
     condition: str = "starting"
-    filled: int = 0
+    filled: int = 100
     error: str = ""
+    opens: str = ""
+    kept: int = hub.settings.dashboard_cache_bars
     zone: str = hub.settings.dashboard_exchange_zone
 
     _is_chart: bool = True
@@ -181,8 +188,11 @@ class Live(rx.State):
     def _push(self) -> None:
         """Set what has changed; Reflex sends that and nothing else."""
         condition, badges, facts = hub.board()
+        if self._is_chart:
+            condition = hub.condition_of(self.symbol)
         self._set(
             condition=condition,
+            opens=opening(facts.now_ms) if condition == "closed" else "",
             filled=int(facts.filled * 100),
             error=facts.error,
             badges=[[b.value, b.level] for b in badges],

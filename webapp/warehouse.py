@@ -10,14 +10,15 @@ from glue import usage
 from glue.core.usage import Use
 from glue.errors import TapelineError
 from glue.intake import now_ms
-from glue.io.marts import QUERIES, Mart, read_marts
+from glue.io.marts import DRAWN, QUERIES, Mart, read_marts
 from glue.settings import shown
 from webapp import state
-from webapp.client import SymbolPicker
+from webapp.client import FactChart, Moment, Rows, SymbolPicker, TimeLines
 from webapp.frame import frame
 from webapp.shared import Shared
 from webapp.threads import in_thread
 
+BANDS = "Volatility bands"
 LEAST_S = 300.0
 """A symbol is asked for so often at most: every question keeps the warehouse awake."""
 MOST_SYMBOLS = 200
@@ -69,6 +70,7 @@ class Warehouse(rx.State):
     is_asking: bool = False
     columns: list[list[str]] = [[] for _ in QUERIES]
     rows: list[list[list[str]]] = [[] for _ in QUERIES]
+    points: list[list[list[float | None]]] = [[] for _ in QUERIES]
     where: str = shown(state.hub.settings.snow_account) or "not configured"
 
     _generation: int = 0
@@ -88,7 +90,7 @@ class Warehouse(rx.State):
 
     @rx.event(background=True)
     async def follow(self) -> None:
-        """Show what is known, and what comes after each flush, until the page is left or closed."""
+        """Show what is known, and unless paused what comes after each flush, until the page is left."""
         async with self:
             self._generation += 1
             mine = self._generation
@@ -105,8 +107,11 @@ class Warehouse(rx.State):
                 if self._generation != mine or not is_here or token not in state.open_sessions():
                     return
                 symbol = self.symbol
+                is_live = (await self.get_state(state.Live)).is_live
             shared = answer_of(symbol)
             age_s = shared.age_s
+            if not is_live:
+                continue
             if age_s is None or (
                 age_s > LEAST_S * 0.9 and await in_thread(flushed_ms) > now_ms() - age_s * 1000
             ):
@@ -123,11 +128,12 @@ class Warehouse(rx.State):
             self.is_asking = False
             if self.symbol != symbol:
                 return
-            self.asked = f"{datetime.fromtimestamp(answer.at_ms / 1000, UTC):%H:%M:%S} UTC"
+            self.asked = f"{datetime.fromtimestamp(answer.at_ms / 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
             self.error = answer.error
             if not answer.error:
                 self.columns = [mart.columns for mart in answer.marts]
                 self.rows = [mart.rows for mart in answer.marts]
+                self.points = [mart.points for mart in answer.marts]
 
 
 def warehouse_page() -> rx.Component:
@@ -146,7 +152,10 @@ def warehouse_page() -> rx.Component:
                 on_click=Warehouse.refresh,
                 title="A symbol is asked for every five minutes at most, which lets the warehouse sleep",
             ),
-            rx.el.span(rx.cond(Warehouse.asked != "", "as of " + Warehouse.asked, ""), class_name="count"),
+            rx.cond(
+                Warehouse.asked != "",
+                rx.el.span("as of ", Moment.create(text=Warehouse.asked), class_name="count"),
+            ),
             rx.el.div(class_name="spring"),
             rx.el.span("Snowflake: ", Warehouse.where, class_name="count"),
             class_name="toolbar panel bar",
@@ -165,28 +174,23 @@ def warehouse_page() -> rx.Component:
 
 
 def mart(i: int, title: str) -> rx.Component:
-    """Return one answer as a table."""
+    """Return one answer: drawn, where it has a drawing, and as a table."""
     return rx.el.section(
         rx.el.h2(title),
-        rx.el.div(
-            rx.cond(
-                Warehouse.rows[i].length() > 0,
-                rx.el.table(
-                    rx.el.thead(
-                        rx.el.tr(rx.foreach(Warehouse.columns[i], lambda c: rx.el.th(c, scope="col")))
-                    ),
-                    rx.el.tbody(
-                        rx.foreach(
-                            Warehouse.rows[i],
-                            lambda row: rx.el.tr(rx.foreach(row, lambda cell: rx.el.td(cell))),
-                        )
-                    ),
-                ),
-                rx.el.p("no rows", class_name="empty"),
-            ),
-            class_name="scroll",
-            tab_index=0,
+        rx.cond(Warehouse.points[i].length() > 1, drawing(i, title)) if title in DRAWN else None,
+        Rows.create(
+            heads=Warehouse.columns[i], rows=Warehouse.rows[i], coloured=-1, is_plain=False, empty="no rows"
         ),
         class_name="panel wide" if i == len(QUERIES) - 1 else "panel",
         aria_label=title,
+    )
+
+
+def drawing(i: int, title: str) -> rx.Component:
+    """Return the candles of facts, or the lines of the volatility bands."""
+    if title != BANDS:
+        return FactChart.create(label=f"{title}: candles with VWAP", points=Warehouse.points[i])
+    names = ["log return", "mean of 20", "lower band", "upper band"]
+    return TimeLines.create(
+        title="", names=names, unit="", digits=5, is_apart=False, points=Warehouse.points[i]
     )

@@ -51,12 +51,14 @@ class BarFeed:
     """
 
     def __init__(
-        self, settings: Settings, is_settled: Callable[[str, int], bool] = lambda symbol, start_ms: False
+        self,
+        settings: Settings,
+        is_settled: Callable[[str, int, int], bool] = lambda symbol, start_ms, append_ms: False,
     ) -> None:
         """Find the topics.
 
-        `is_settled` tells by symbol and start of a bar of the past that it would change nothing: it is passed
-        over, which is quicker than to read it.
+        `is_settled` tells by symbol, start and append time of a bar of the past that it would change nothing:
+        it is passed over, which is quicker than to read it.
 
         Raises:
             TapelineError: no broker answers, or a topic is missing.
@@ -220,7 +222,9 @@ class BarFeed:
 
     def _is_passed_over(self, message: Message) -> bool:
         symbol, _, start = (message.key() or b"").rpartition(b"-")
-        return start.isdigit() and self._is_settled(symbol.decode(errors="replace"), int(start))
+        if not start.isdigit():
+            return False
+        return self._is_settled(symbol.decode(errors="replace"), int(start), message.timestamp()[1])
 
     def _take(self, batch: Batch, message: Message, received_ms: int | None) -> None:
         try:

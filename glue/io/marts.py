@@ -1,31 +1,34 @@
 """What the warehouse says of one symbol, and of who moved most: facts and views of MART, as rows of text."""
 
 import time
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 import msgspec
-from snowflake.connector.errors import Error
 
 from glue.errors import TapelineError
-from glue.io.snowflake import connect, message, where
 from glue.settings import Settings
 
 QUERIES = {
-    "Minutes": "SELECT START_TS AS START_UTC, OPEN, HIGH, LOW, CLOSE, VWAP, VOLUME, "
+    "Minutes": "SELECT START_TS AS START, OPEN, HIGH, LOW, CLOSE, VWAP, VOLUME, "
     "TRADE_COUNT AS TICKS FROM CORE.FACT_TICKS_60S WHERE SYMBOL = ? ORDER BY START_TS DESC LIMIT 60",
-    "Five minutes": "SELECT START_TS AS START_UTC, OPEN, HIGH, LOW, CLOSE, VWAP, VOLUME, "
+    "Five minutes": "SELECT START_TS AS START, OPEN, HIGH, LOW, CLOSE, VWAP, VOLUME, "
     "TRADE_COUNT AS TICKS FROM CORE.FACT_TICKS_300S WHERE SYMBOL = ? ORDER BY START_TS DESC LIMIT 24",
     "Top movers, 15 minutes": "SELECT MOVER_RANK AS RANK, SYMBOL, FIRST_OPEN, LAST_CLOSE, CHANGE, "
-    "CHANGE_PCT, VOLUME, TRADE_COUNT AS TICKS FROM MART.VW_TOP_MOVERS_15M ORDER BY MOVER_RANK LIMIT 15",
+    "ROUND(CHANGE_PCT, 2) AS CHANGE_PCT, VOLUME, TRADE_COUNT AS TICKS FROM MART.VW_TOP_MOVERS_15M "
+    "ORDER BY MOVER_RANK LIMIT 15",
     "Session VWAP": "SELECT SESSION_DATE, OPEN, HIGH, LOW, CLOSE, VWAP, VOLUME, TRADE_COUNT AS TICKS "
     "FROM MART.VW_SESSION_VWAP WHERE SYMBOL = ? ORDER BY SESSION_DATE DESC LIMIT 10",
-    "Volatility bands": "SELECT START_TS AS START_UTC, CLOSE, CLOSE_MA_20, LOG_RETURN, "
+    "Volatility bands": "SELECT START_TS AS START, CLOSE, CLOSE_MA_20, LOG_RETURN, "
     "RETURN_MA_20, RETURN_LOWER_BAND, RETURN_UPPER_BAND FROM MART.VW_VOLATILITY_BANDS WHERE SYMBOL = ? "
     "ORDER BY START_TS DESC LIMIT 60",
 }
 """By title; a `?` is the symbol."""
+_CANDLES = ("START", "OPEN", "HIGH", "LOW", "CLOSE", "VWAP")
+_BANDS = ("START", "LOG_RETURN", "RETURN_MA_20", "RETURN_LOWER_BAND", "RETURN_UPPER_BAND")
+DRAWN = {"Minutes": _CANDLES, "Five minutes": _CANDLES, "Volatility bands": _BANDS}
+"""Columns that are drawn, the time first."""
 
 
 class Mart(msgspec.Struct, frozen=True):
@@ -34,6 +37,9 @@ class Mart(msgspec.Struct, frozen=True):
     title: str
     columns: list[str]
     rows: list[list[str]]
+    """Newest first; times are ISO 8601, UTC."""
+    points: list[list[float | None]]
+    """The columns of DRAWN, oldest first; times in s since 1970."""
 
 
 def read_marts(settings: Settings, symbol: str) -> tuple[list[Mart], float]:
@@ -43,14 +49,22 @@ def read_marts(settings: Settings, symbol: str) -> tuple[list[Mart], float]:
         SettingsError: SNOW_ACCOUNT or a login is missing.
         TapelineError: the warehouse does not answer or refuses; it names what.
     """
+    # Here: the driver takes longer to import than all else, and a start need not wait for it.
+    from snowflake.connector.errors import Error
+
+    from glue.io.snowflake import connect, message, where
+
     marts = []
     with connect(settings, "dashboard") as connection, connection.cursor() as cursor:
         began = time.monotonic()
         try:
             for title, sql in QUERIES.items():
                 cursor.execute(sql, (symbol,) if "?" in sql else None)
-                columns = [column.name.lower().replace("_", " ") for column in cursor.description]
-                marts.append(Mart(title, columns, as_text(cursor.fetchall())))
+                names = [column.name for column in cursor.description]
+                rows = cursor.fetchall()
+                drawn = [names.index(name) for name in DRAWN.get(title, ())]
+                columns = [name.lower().replace("_", " ") for name in names]
+                marts.append(Mart(title, columns, as_text(rows), as_points(rows, drawn)))
         except Error as error:
             raise TapelineError(
                 f"{where(settings)}: {message(error)}; `python -m glue.deploy snowflake` makes it"
@@ -63,6 +77,17 @@ def as_text(rows: list[Any]) -> list[list[str]]:
     """Return rows as text: the numbers of a column with the decimals that one of them needs, six at most."""
     columns = [list(map(_simple, column)) for column in zip(*rows, strict=True)]
     return [list(row) for row in zip(*map(_column, columns), strict=True)]
+
+
+def as_points(rows: list[Any], columns: list[int]) -> list[list[float | None]]:
+    """Return some columns as numbers, the last row first; no columns, no points."""
+    return [[_number(row[i]) for i in columns] for row in reversed(rows)] if columns else []
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, datetime):
+        return value.replace(tzinfo=UTC).timestamp()
+    return None if value is None else float(value)
 
 
 def _simple(value: Any) -> Any:
@@ -82,4 +107,4 @@ def _text(value: Any, decimals: int) -> str:
         return f"{value:,.{decimals}f}"
     if isinstance(value, int):
         return f"{value:,}"
-    return f"{value:%Y-%m-%d %H:%M}" if isinstance(value, datetime) else str(value)
+    return f"{value:%Y-%m-%dT%H:%MZ}" if isinstance(value, datetime) else str(value)

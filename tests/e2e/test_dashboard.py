@@ -1,76 +1,32 @@
 """The dashboard in a real Chromium, on the real broker: what a trader sees and does."""
 
-import json
-import os
 import re
 import signal
-import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from glue.core.bars import Bar
 from glue.settings import Settings
 from tests.conftest import RunningStack
-from tests.processes import Command, env_of, running, until
-from tests.unit.dashboard_bars import bar
-from tests.warehouse import BarTopic
+from tests.e2e.dashboard import NEWEST, Dashboard, assert_usable, picture, show, wait_for_bar
+from tests.processes import Command, env_of, running
+from tests.warehouse import BarTopic, query
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run")
 FLAGS += ("--disable-background-networking",)
 REFRESH_MS = 200
-PICTURES = os.environ.get("DASHBOARD_PICTURES")
-"""A folder that keeps what the pages of the tests looked like at their end."""
-NEWEST = "tapeline.book.value.bars.at(-1)?.start_ts_ms"
+DESK = {"width": 1440, "height": 900}
+TABS = 20
 symbols = (f"T{i}" for i in count(1))
-
-
-@dataclass
-class Dashboard:
-    """A served dashboard and the topic that it shows."""
-
-    url: str
-    settings: Settings
-    topic: BarTopic
-    command: Command
-
-    def bars(self, symbol: str, ages: range) -> list[Bar]:
-        """Return bars that ended so many seconds ago, the oldest first."""
-        now_s = int(time.time())
-        made = [bar(0, symbol, open=50.0 + age, close=50.25 + age, high=51.0 + age, low=49.0) for age in ages]
-        for one, age in zip(made, ages, strict=True):
-            one.start_ts_ms = (now_s - age - 1) * 1000
-            one.end_ts_ms = one.start_ts_ms + 1000
-            one.bar_id = f"{symbol}-{one.start_ts_ms}"
-            one.api_send_ts_ms, one.ingest_ts_ms = one.start_ts_ms, one.end_ts_ms + 500
-        return made
-
-    def put(self, symbol: str, ages: range) -> list[Bar]:
-        """Produce such bars and wait until the dashboard has the newest."""
-        made = self.bars(symbol, ages)
-        self.topic.put(made)
-        until(lambda: made[-1].start_ts_ms in self.cached(symbol), f"bars of {symbol} in the cache")
-        return made
-
-    def cached(self, symbol: str) -> list[int]:
-        return [b["start_ts_ms"] for b in self.get(f"api/bars/{symbol}").get("bars", [])]
-
-    def get(self, path: str) -> dict[str, Any]:
-        try:
-            with urllib.request.urlopen(self.url + path, timeout=10) as answer:
-                return dict(json.load(answer))
-        except urllib.error.HTTPError as error:
-            with error:
-                return dict(json.load(error))
 
 
 @pytest.fixture(scope="module")
@@ -102,38 +58,29 @@ def browser() -> Iterator[Browser]:
         started.close()
 
 
-@pytest.fixture
-def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
-    """A tab that must not complain on its console, nor ask another host for anything."""
-    context = browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme="dark")
-    tab = context.new_page()
+@contextmanager
+def tabs(browser: Browser, count: int) -> Iterator[list[Page]]:
+    """Open tabs that must not complain on their console, nor ask another host for anything."""
+    context = browser.new_context(viewport=DESK, color_scheme="dark")
     problems: list[str] = []
     hosts: set[str] = set()
-    tab.on("console", lambda m: problems.append(m.text) if m.type in ("error", "warning") else None)
-    tab.on("pageerror", lambda error: problems.append(str(error)))
-    tab.on("request", lambda r: hosts.add(re.sub(r"^(\w+:/*[^/:]*).*", r"\1", r.url)))
-    yield tab
-    if PICTURES:
-        name = re.sub(r"\W+", "_", request.node.name)
-        tab.screenshot(path=Path(PICTURES) / f"{name}.png")
-    context.close()
+    context.on("console", lambda m: problems.append(m.text) if m.type in ("error", "warning") else None)
+    context.on("weberror", lambda error: problems.append(str(error.error)))
+    context.on("request", lambda r: hosts.add(re.sub(r"^(\w+:/*[^/:]*).*", r"\1", r.url)))
+    try:
+        yield [context.new_page() for _ in range(count)]
+    finally:
+        context.close()
     assert problems == []
     assert hosts <= {"http://127.0.0.1", "blob:http://127.0.0.1", "data:image", "blob:http"}
 
 
-def show(page: Page, dashboard: Dashboard, symbol: str) -> None:
-    page.goto(f"{dashboard.url}?symbol={symbol}")
-    page.wait_for_function("globalThis.tapeline?.drawing")
-
-
-def wait_for_bar(page: Page, made: Bar) -> None:
-    """Wait until a bar is the newest in the store, the chart, the price and the table."""
-    start = made.start_ts_ms
-    page.wait_for_function(f"{NEWEST} === {start}")
-    page.wait_for_function(f"tapeline.drawing.candles.data().at(-1)?.time === {start // 1000}")
-    page.wait_for_selector(f".last[data-start='{start}']")
-    assert page.text_content(".last .price") == f"{made.close:,.2f}"
-    assert page.text_content("tbody tr:first-child td:nth-child(5)") == f"{made.close:,.2f}"
+@pytest.fixture
+def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """A tab as others are; it leaves a picture."""
+    with tabs(browser, 1) as (tab,):
+        yield tab
+        picture(tab, re.sub(r"\W+", "_", request.node.name))
 
 
 def test_a_produced_bar_is_painted(page: Page, dashboard: Dashboard) -> None:
@@ -224,6 +171,47 @@ def test_a_panned_chart_stays_where_it_is_until_the_viewer_goes_back(
     back.wait_for(state="detached")
 
 
+def test_the_chart_is_moved_by_the_keyboard(page: Page, dashboard: Dashboard) -> None:
+    symbol = next(symbols)
+    made = dashboard.put(symbol, range(200, 20, -1))
+    show(page, dashboard, symbol)
+    wait_for_bar(page, made[-1])
+    width = "(seen => seen.to - seen.from)(tapeline.drawing.chart.timeScale().getVisibleLogicalRange())"
+    before = page.evaluate(width)
+    page.locator(".chart").focus()
+    page.keyboard.press("+")
+    page.wait_for_function(f"{width} < {before}")
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_function("!tapeline.drawing.isAtEnd()")
+    page.keyboard.press("End")
+    page.wait_for_function("tapeline.drawing.isAtEnd()")
+
+
+def test_a_history_longer_than_what_is_kept_says_so(page: Page, dashboard: Dashboard) -> None:
+    symbol = next(symbols)
+    made = dashboard.put(symbol, range(630, 20, -1))
+    show(page, dashboard, symbol)
+    wait_for_bar(page, made[-1])
+    note = page.get_by_text(re.compile("the newest 600 bars are kept: from"))
+    assert note.count() == 0
+    page.get_by_role("button", name="15 min").click()
+    note.wait_for()
+    assert page.evaluate("tapeline.book.value.bars.length") == 600
+
+
+def test_twenty_tabs_at_once_all_get_the_newest_bar(browser: Browser, dashboard: Dashboard) -> None:
+    symbol = next(symbols)
+    made = dashboard.put(symbol, range(20, 10, -1))
+    with tabs(browser, TABS) as pages:
+        for page in pages:
+            page.goto(f"{dashboard.url}?symbol={symbol}", wait_until="commit")
+        for page in pages:
+            page.wait_for_function(f"globalThis.tapeline?.drawing && {NEWEST} === {made[-1].start_ts_ms}")
+        (newest,) = dashboard.put(symbol, range(5, 4, -1))
+        for page in pages:
+            wait_for_bar(page, newest)
+
+
 def test_the_bars_can_be_taken_away_as_csv(page: Page, dashboard: Dashboard) -> None:
     symbol = next(symbols)
     made = dashboard.put(symbol, range(20, 10, -1))
@@ -232,7 +220,7 @@ def test_the_bars_can_be_taken_away_as_csv(page: Page, dashboard: Dashboard) -> 
     with page.expect_download() as download:
         page.get_by_role("button", name="CSV").click()
     header, *lines = Path(download.value.path()).read_text().splitlines()
-    assert header.startswith("bar_id,symbol,start_ts_ms,open,")
+    assert header.startswith("bar_id,symbol,end_ts_ms,start_ts_ms,open,")
     assert [line.split(",")[0] for line in lines] == [b.bar_id for b in made]
 
 
@@ -261,15 +249,6 @@ def test_everybody_can_use_the_page(
     assert_usable(page)
 
 
-def assert_usable(page: Page) -> None:
-    """Check that axe finds nothing serious."""
-    found = Axe().run(page).response["violations"]
-    serious = [
-        (v["id"], [n["html"] for n in v["nodes"]]) for v in found if v["impact"] in ("serious", "critical")
-    ]
-    assert serious == []
-
-
 def test_the_watchlist_shows_what_was_put_on_it_also_after_a_reload(page: Page, dashboard: Dashboard) -> None:
     first, second = next(symbols), next(symbols)
     for symbol in (first, second):
@@ -294,8 +273,15 @@ def test_the_pipeline_page_shows_parts_levels_and_lag(page: Page, dashboard: Das
     page.goto(f"{dashboard.url}pipeline")
     page.locator("section[aria-label='Service levels'] tbody tr").first.wait_for()
     assert page.get_by_text("engine (bins lead to bars)").count() == 1
-    page.get_by_text(f"{dashboard.settings.agg_output_topic} (dashboard)").wait_for()
+    lag = page.locator("section[aria-label='Lag'] tbody tr")
+    assert lag.filter(has_text=dashboard.settings.agg_group).count() == dashboard.settings.kafka_partitions
+    assert lag.filter(has_text="this dashboard").count() == 1
+    page.get_by_text("bar end → dashboard").wait_for()
     assert_usable(page)
+    page.get_by_role("switch", name="Auto-refresh").click()
+    page.wait_for_selector("text=PAUSED")
+    page.get_by_role("switch", name="Auto-refresh").click()
+    page.wait_for_selector(".pill:not(:has-text('PAUSED'))")
 
 
 def test_the_warehouse_page_shows_facts_or_says_why_not(
@@ -306,11 +292,75 @@ def test_the_warehouse_page_shows_facts_or_says_why_not(
     show(page, dashboard, symbol)
     page.get_by_role("link", name="Warehouse").click()
     page.wait_for_selector("text=as of")
-    assert page.locator("section[aria-label='Minutes']").inner_text().count("no rows") == 1
+    minutes = page.locator("section[aria-label='Minutes']")
+    assert minutes.inner_text().count("no rows") == 1
     assert page.get_by_role("combobox", name="Symbol").input_value() == symbol
     assert_usable(page)
     page.get_by_role("link", name="Live").click()
     page.wait_for_function(f"globalThis.tapeline?.drawing && tapeline.book.value.symbol === '{symbol}'")
+
+
+def test_the_warehouse_page_draws_facts_in_the_zone_that_is_chosen(
+    page: Page, dashboard: Dashboard, warehouse: Settings
+) -> None:
+    symbol = next(symbols)
+    dashboard.put(symbol, range(20, 10, -1))
+    put_minutes(warehouse, symbol, 30)
+    page.goto(f"{dashboard.url}?symbol={symbol}")
+    page.get_by_role("link", name="Warehouse").click()
+    minutes = page.locator("section[aria-label='Minutes']")
+    minutes.locator("tbody tr").nth(29).wait_for()
+    minutes.get_by_role("group", name="Minutes: candles with VWAP").locator("canvas").first.wait_for()
+    bands = page.locator("section[aria-label='Volatility bands']")
+    bands.locator("canvas").first.wait_for()
+    newest = minutes.locator("tbody tr:first-child td:first-child")
+    assert newest.inner_text() == "24 Nov 2026 10:29"
+    page.get_by_role("combobox", name="Time zone").select_option("utc")
+    assert newest.inner_text() == "24 Nov 2026 15:29"
+    assert_usable(page)
+
+
+def put_minutes(settings: Settings, symbol: str, count: int) -> None:
+    """Write minutes from 10:00 in New York on, as glue.rollup does."""
+    for minute in range(count):
+        start = datetime(2026, 11, 24, 15, minute, tzinfo=UTC)
+        ms, close = round(start.timestamp() * 1000), 50 + (minute * 7) % 5
+        query(
+            settings,
+            "INSERT INTO CORE.FACT_TICKS_60S (BAR_ID, SYMBOL, START_TS, START_TS_MS, END_TS_MS, OPEN, HIGH, "
+            "LOW, CLOSE, VOLUME, NOTIONAL, VWAP, TRADE_COUNT, BAR_COUNT, MAX_LATENESS_MS) "
+            "SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, 100, 5000, ?, 10, 30, 0",
+            (
+                f"{symbol}-{ms}-60s", symbol, start.replace(tzinfo=None), ms, ms + 60_000,
+                50, close + 1, 49, close, close,
+            ),
+        )  # fmt: skip
+
+
+def test_a_page_on_which_nothing_moves_says_why(
+    browser: Browser, stack: RunningStack, built: None, tmp_path: Path
+) -> None:
+    hour = (datetime.now(UTC).hour + 2) % 24
+    session = {"dashboard_exchange_zone": "UTC", "dashboard_session": f"{hour:02d}:00-{hour:02d}:01"}
+    settings = stack.settings(dashboard_port=0, **session)
+    with (
+        running("-m", "webapp", cwd=tmp_path, env=env_of(settings)) as command,
+        tabs(browser, 1) as (page,),
+    ):
+        served = Dashboard(command.wait_for("serving ").split()[-1], settings, BarTopic(settings), command)
+        page.goto(served.url)
+        page.wait_for_selector("text=Waiting for data")
+        picture(page, "state_waiting")
+        for symbol in ("WDC", "BTCUSDT"):
+            served.put(symbol, range(60, 20, -1))
+        show(page, served, "WDC")
+        page.wait_for_selector("text=Market closed")
+        page.get_by_text(re.compile(r"It opens on \w+ \d+ \w+ at \d\d:00 UTC time")).wait_for()
+        picture(page, "state_closed")
+        show(page, served, "BTCUSDT")
+        page.wait_for_selector("text=No new bars")
+        assert_usable(page)
+        picture(page, "state_stale")
 
 
 def test_kafka_may_die_and_come_back(page: Page, dashboard: Dashboard, stack: RunningStack) -> None:
@@ -323,6 +373,7 @@ def test_kafka_may_die_and_come_back(page: Page, dashboard: Dashboard, stack: Ru
         page.wait_for_selector(".pill:has-text('KAFKA DOWN')", timeout=60_000)
         page.wait_for_selector("text=Kafka does not answer")
         assert page.evaluate(NEWEST) == made[-1].start_ts_ms
+        picture(page, "state_kafka_down")
     finally:
         stack.stack.up()
     (newest,) = dashboard.put(symbol, range(5, 4, -1))

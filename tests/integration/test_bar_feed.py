@@ -4,6 +4,7 @@ import pytest
 from confluent_kafka.admin import AdminClient
 
 from glue.errors import TapelineError
+from glue.intake import now_ms
 from glue.io import bar_feed
 from glue.io.bar_feed import BarFeed, Batch
 from glue.io.kafka import publish
@@ -64,8 +65,13 @@ def test_bars_of_the_past_that_are_not_wanted_are_passed_over(
 ) -> None:
     monkeypatch.setattr(bar_feed, "CHUNK", 10)
     settings = stack.settings()
+    began_ms = now_ms()
     BarTopic(settings).put([bar(second) for second in range(40)])
-    feed = BarFeed(settings, lambda symbol, start_ms: symbol == "WDC" and start_ms < bar(25).start_ts_ms)
+
+    def is_settled(symbol: str, start_ms: int, append_ms: int) -> bool:
+        return symbol == "WDC" and start_ms < bar(25).start_ts_ms and append_ms >= began_ms
+
+    feed = BarFeed(settings, is_settled)
     try:
         found: list[int] = []
         until(lambda: found.extend(starts(feed.poll(0.1))) or feed.filled == 1.0, "the whole past")

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.stack
 def test_every_question_has_an_answer_of_its_columns(warehouse: Settings) -> None:
     marts, took_s = read_marts(warehouse, "NO.SUCH/SYMBOL")
     assert [mart.title for mart in marts] == list(QUERIES)
-    assert marts[0].columns == ["start utc", "open", "high", "low", "close", "vwap", "volume", "ticks"]
+    assert marts[0].columns == ["start", "open", "high", "low", "close", "vwap", "volume", "ticks"]
     assert marts[0].rows == []
     assert took_s > 0
 

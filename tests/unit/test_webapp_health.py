@@ -7,12 +7,11 @@ from glue.io.topic_stats import Latency
 from glue.settings import Settings
 from tests.unit.dashboard_bars import T0, bar
 from webapp.cache import CachedBar
-from webapp.health import Facts, Session, against, age_ms, badges, condition, span
+from webapp.health import Facts, against, age_ms, badges, condition, span
 from webapp.latency import STEPS, LatencyWindow, Sample, sample
 from webapp.pace import Pace
 
 SETTINGS = Settings(_env_file=None)
-OPEN = Session("America/New_York", "09:30-16:00")
 HOUR_MS = 3_600_000
 GOOD = Facts(
     now_ms=T0 + 2000,
@@ -68,45 +67,42 @@ def test_the_window_holds_no_more_than_it_may():
     assert window.summary(T0)["end"] == Latency(10, 44, 49, 49)
 
 
-@pytest.mark.parametrize(
-    ("fields", "expected"),
-    [
-        ({}, "live"),
-        ({"is_connected": False}, "starting"),
-        ({"is_connected": False, "error": "no broker"}, "kafka_down"),
-        ({"bar_count": 0, "newest_end_ms": None}, "waiting"),
-        ({"is_current": False, "now_ms": T0 + 60_000}, "starting"),
-        ({"now_ms": T0 + 10_999}, "live"),
-        ({"now_ms": T0 + 11_000}, "stale"),
-        ({"now_ms": T0 + HOUR_MS}, "closed"),  # 16:00
-        ({"newest_end_ms": T0 - 400 * 86_400_000}, "replay"),
-        ({"newest_end_ms": T0 - 400 * 86_400_000, "now_ms": T0 + 30_000}, "stale"),
-        ({"newest_end_ms": T0 - 400 * 86_400_000, "received_ms": None}, "stale"),
-    ],
-)
-def test_the_condition_of_the_page(fields, expected):
-    assert condition(but(**fields), OPEN) == expected
+OLD_MS = T0 - 400 * 86_400_000
 
 
 @pytest.mark.parametrize(
-    ("days", "hour", "is_open"),
+    ("fields", "while_open", "while_closed"),
     [
-        (0, 0, True),
-        (0, 0.99, True),
-        (0, 1, False),
-        (0, -6, False),
-        (0, -5.5, True),
-        (4, 0, False),
-        (6, 0, True),
+        ({}, "live", "live"),
+        ({"is_connected": False}, "starting", "starting"),
+        ({"is_connected": False, "error": "no broker"}, "kafka_down", "kafka_down"),
+        ({"bar_count": 0, "newest_end_ms": None}, "waiting", "waiting"),
+        ({"is_current": False, "now_ms": T0 + 60_000}, "starting", "starting"),
+        ({"now_ms": T0 + 10_999}, "live", "live"),
+        ({"now_ms": T0 + 11_000}, "stale", "closed"),
+        ({"newest_end_ms": OLD_MS}, "replay", "replay"),
+        ({"newest_end_ms": OLD_MS, "now_ms": T0 + 30_000}, "stale", "stale"),
+        ({"newest_end_ms": OLD_MS, "received_ms": None}, "stale", "stale"),
     ],
 )
-def test_the_exchange_is_open_in_its_hours_on_weekdays(days, hour, is_open):
-    assert OPEN.is_open(T0 + int((days * 24 + hour) * HOUR_MS)) is is_open
+def test_the_condition_of_the_page(fields, while_open, while_closed):
+    facts = but(**fields)
+    found = [condition(facts, is_open=is_open) for is_open in (True, False)]
+    assert found == [while_open, while_closed]
 
 
-def test_without_hours_the_market_never_closes():
-    facts = but(now_ms=T0 + 90 * HOUR_MS)
-    assert condition(facts, Session("UTC", "")) == "stale"
+@pytest.mark.parametrize(
+    ("is_open", "symbol_age_ms", "expected"),
+    [(True, 600_000, "live"), (False, 600_000, "closed"), (False, 1_000, "live")],
+)
+def test_a_closed_symbol_is_told_while_others_go_on(is_open, symbol_age_ms, expected):
+    assert condition(GOOD, is_open=is_open, symbol_end_ms=GOOD.now_ms - symbol_age_ms) == expected
+
+
+def test_a_closed_market_has_no_late_bar():
+    facts = but(now_ms=T0 + HOUR_MS)
+    age = [{b.name: b.level for b in badges(facts, SETTINGS, is_open=is_open)} for is_open in (True, False)]
+    assert [levels["newest bar"] for levels in age] == ["bad", "none"]
 
 
 def test_badges_are_coloured_by_their_limits():

@@ -1,12 +1,17 @@
 """What the pages for operators are made of: history, shared answers, rows as text."""
 
 import asyncio
+import subprocess
+import sys
 from datetime import date, datetime
 from decimal import Decimal
 
-from glue.io.marts import as_text
-from tests.unit.dashboard_bars import T0
+from glue.io.bar_feed import Batch, FeedBar
+from glue.io.marts import as_points, as_text
+from glue.settings import Settings
+from tests.unit.dashboard_bars import T0, bar
 from webapp.history import History
+from webapp.hub import Hub
 from webapp.shared import Shared
 
 S0 = T0 // 1000
@@ -45,6 +50,25 @@ def test_bars_of_another_day_have_throughput_and_no_latency():
     assert history.latency(T0 + 5000) == [[S0, None, None]]
 
 
+def test_the_past_fills_a_quarter_of_an_hour_whatever_the_cache_holds():
+    now = T0 + 1_800_000
+    hub = Hub(Settings(_env_file=None, dashboard_cache_bars=600), clock=lambda: now)
+    past = [bar(second) for second in range(1_799, 0, -1)]
+    wanted = [b for b in past if not hub_takes(hub, b)]
+    assert len(wanted) == 900
+    assert hub.cache.bar_count == 600
+    rows = hub.history.throughput(now)
+    assert (rows[0][0], {row[2] for row in rows}) == (S0 + 905, {1.0})
+
+
+def hub_takes(hub, one):
+    """Take a bar as the reader brings it from the past; tell whether it was passed over."""
+    if hub.is_settled(one.symbol, one.start_ts_ms, one.end_ts_ms):
+        return True
+    hub.take(Batch([FeedBar(one, one.end_ts_ms, None, True)], []))
+    return False
+
+
 def test_an_answer_is_shared_until_it_is_too_old():
     now, made = [100.0], []
 
@@ -72,7 +96,21 @@ def test_numbers_of_a_column_have_the_decimals_that_one_of_them_needs():
         (date(2026, 11, 24), Decimal("1189.12500000"), 2, Decimal("1.00"), 0.1234567),
     ]
     assert as_text(rows) == [
-        ["2026-11-24 21:01", "189.500", "1,795", "-", "0.250000"],
+        ["2026-11-24T21:01Z", "189.500", "1,795", "-", "0.250000"],
         ["2026-11-24", "1,189.125", "2", "1", "0.123457"],
     ]
     assert as_text([]) == []
+
+
+def test_points_are_numbers_oldest_first():
+    rows = [
+        (datetime(2026, 11, 24, 21, 1), Decimal("189.5"), "x"),  # noqa: DTZ001
+        (datetime(2026, 11, 24, 21, 0), None, "y"),  # noqa: DTZ001
+    ]
+    assert as_points(rows, [0, 1]) == [[1_795_554_000.0, None], [1_795_554_060.0, 189.5]]
+    assert as_points(rows, []) == []
+
+
+def test_a_start_does_not_wait_for_the_driver_of_the_warehouse():
+    code = "import sys, webapp.warehouse; sys.exit('snowflake.connector' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -2,10 +2,11 @@
 import { useEffect, useRef, useState } from "react";
 import { CandlestickSeries, HistogramSeries, LineSeries, createChart } from "lightweight-charts";
 import { book, pointed, theme, useValue, zone } from "$/public/store.js";
-import { clock, day, decimalsOf, minute } from "$/public/format.js";
+import { clock, decimalsOf } from "$/public/format.js";
+import { candleLook, colour, look, priceFormat, times } from "$/public/look.js";
 
 const RIGHT_BARS = 4;
-const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+const KEY_STEP = 0.15;
 
 const toCandle = (bar) => ({ time: bar.start_ts_ms / 1000, open: bar.open, high: bar.high, low: bar.low, close: bar.close });
 const toVolume = (bar) => ({
@@ -14,32 +15,6 @@ const toVolume = (bar) => ({
   color: colour(bar.close >= bar.open ? "up-faint" : "down-faint"),
 });
 const toVwap = (bar) => ({ time: bar.start_ts_ms / 1000, value: bar.vwap });
-
-const look = () => ({
-  layout: {
-    background: { color: "transparent" },
-    textColor: colour("muted"),
-    fontFamily: getComputedStyle(document.body).fontFamily,
-    fontSize: 11,
-    attributionLogo: true,
-  },
-  grid: { vertLines: { color: colour("grid") }, horzLines: { color: colour("grid") } },
-  crosshair: {
-    mode: 0,
-    vertLine: { color: colour("faint"), labelBackgroundColor: colour("raised") },
-    horzLine: { color: colour("faint"), labelBackgroundColor: colour("raised") },
-  },
-  rightPriceScale: { borderColor: colour("line") },
-  timeScale: { borderColor: colour("line") },
-});
-const candleLook = () => ({
-  upColor: colour("up"), downColor: colour("down"), wickUpColor: colour("up"), wickDownColor: colour("down"),
-  borderVisible: false, priceLineColor: colour("faint"), priceLineStyle: 2,
-});
-const times = () => ({
-  localization: { timeFormatter: (s) => `${day(s * 1000)} ${clock(s * 1000)}` },
-  timeScale: { tickMarkFormatter: (s, kind) => (kind < 3 ? day(s * 1000) : kind === 3 ? minute(s * 1000) : clock(s * 1000)) },
-});
 
 /** The chart and its three series; knows how to draw a book and to keep what the viewer looks at. */
 class Drawing {
@@ -79,9 +54,8 @@ class Drawing {
     const decimals = bars.length ? decimalsOf(bars) : 2;
     if (decimals > this.decimals || change === "reset") {
       this.decimals = decimals;
-      const format = { type: "price", precision: decimals, minMove: 10 ** -decimals };
-      this.candles.applyOptions({ priceFormat: format });
-      this.vwap.applyOptions({ priceFormat: format });
+      this.candles.applyOptions({ priceFormat: priceFormat(decimals) });
+      this.vwap.applyOptions({ priceFormat: priceFormat(decimals) });
     }
     if (change === "append") {
       for (const bar of changed) {
@@ -103,6 +77,14 @@ class Drawing {
     return this.chart.timeScale().scrollPosition() >= 0;
   }
 
+  /** Move or zoom the view by a share of its width. */
+  shift(from, to) {
+    const seen = this.chart.timeScale().getVisibleLogicalRange();
+    if (!seen) return;
+    const width = seen.to - seen.from;
+    this.chart.timeScale().setVisibleLogicalRange({ from: seen.from + from * width, to: seen.to + to * width });
+  }
+
   showLast(seconds) {
     const bars = book.value.bars;
     if (!bars.length) return;
@@ -113,14 +95,29 @@ class Drawing {
   }
 }
 
-export function BarChart({ history }) {
+const KEYS = {
+  ArrowLeft: [-KEY_STEP, -KEY_STEP],
+  ArrowRight: [KEY_STEP, KEY_STEP],
+  "+": [KEY_STEP, 0],
+  "-": [-KEY_STEP, 0],
+};
+
+/** `history` in s; `kept` is how many bars of a symbol the server has at most. */
+export function BarChart({ history, kept }) {
   const element = useRef(null);
   const drawing = useRef(null);
   const [isHeld, setHeld] = useState(false);
   const chosenTheme = useValue(theme);
   const chosenZone = useValue(zone);
+  const { bars } = useValue(book);
   const seconds = useRef(history);
   seconds.current = history;
+  const onKeyDown = (event) => {
+    if (event.key === "End") drawing.current.showLast(seconds.current);
+    else if (KEYS[event.key]) drawing.current.shift(...KEYS[event.key]);
+    else return;
+    event.preventDefault();
+  };
 
   useEffect(() => {
     const made = (drawing.current = new Drawing(element.current));
@@ -139,10 +136,17 @@ export function BarChart({ history }) {
   useEffect(() => drawing.current.retime(), [chosenZone]);
 
   return (
-    <div className="chart" role="group" aria-label="Candles of one second with volume and VWAP">
+    <div
+      className="chart"
+      role="group"
+      tabIndex={0}
+      aria-label="Candles of one second with volume and VWAP; arrow keys move, + and - zoom, End shows the newest"
+      onKeyDown={onKeyDown}
+    >
       <div className="canvas" ref={element} />
       <div className="legend" aria-hidden="true">
         <i className="vwap" /> VWAP <i className="vol" /> Volume
+        {isCut(bars, history, kept) && <span className="cut">the newest {kept} bars are kept: from {clock(bars[0].start_ts_ms)}</span>}
       </div>
       {isHeld && (
         <button type="button" className="to-end" onClick={() => drawing.current.showLast(seconds.current)}>
@@ -152,3 +156,7 @@ export function BarChart({ history }) {
     </div>
   );
 }
+
+/** Whether there was more in the time that is asked for than the server keeps. */
+const isCut = (bars, history, kept) =>
+  bars.length >= kept && bars.at(-1).start_ts_ms - bars[0].start_ts_ms < (history - 1) * 1000;

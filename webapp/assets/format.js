@@ -23,6 +23,14 @@ export const clock = (ms) => (ms === null ? "–" : format(CLOCK).format(ms));
 export const clockMs = (ms) => (ms === null ? "–" : format({ ...CLOCK, fractionalSecondDigits: 3 }).format(ms));
 export const minute = (ms) => format({ hour: "2-digit", minute: "2-digit" }).format(ms);
 export const day = (ms) => format(DAY).format(ms);
+const MOMENT = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d)?Z$/;
+/** A text as it is, but a moment (ISO 8601 in UTC) as time of day, one without seconds with its day. */
+export const moment = (text) => {
+  const [is, seconds] = MOMENT.exec(text) ?? [];
+  if (!is) return text;
+  const ms = Date.parse(text);
+  return seconds ? clock(ms) : `${day(ms)} ${minute(ms)}`;
+};
 
 /** How many decimals the prices of some bars have, two to eight. */
 export const decimalsOf = (bars) => {

@@ -1,13 +1,14 @@
-// Lines over time for the pipeline page, drawn by lightweight-charts.
+// Lines over time, drawn by lightweight-charts.
 import { useEffect, useRef } from "react";
 import { LineSeries, createChart } from "lightweight-charts";
 import { exchangeZone, theme, useValue, zone } from "$/public/store.js";
-import { clock, minute } from "$/public/format.js";
+import { colour, look, times } from "$/public/look.js";
 
-const COLOURS = ["accent", "vwap"];
-const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+const MARGINS = { top: 0.1, bottom: 0.05 };
+const COLOURS = ["accent", "vwap", "muted", "muted"];
 
-export function TimeLines({ title, names, unit, points }) {
+/** `points` are rows of a time in s and a value, or null, for each of `names`. */
+export function TimeLines({ title, names, unit, digits, isApart, points }) {
   const element = useRef(null);
   const drawn = useRef(null);
   const chosenTheme = useValue(theme);
@@ -20,25 +21,21 @@ export function TimeLines({ title, names, unit, points }) {
       handleScroll: false,
       handleScale: false,
       timeScale: { timeVisible: true, secondsVisible: true },
-      rightPriceScale: { scaleMargins: { top: 0.1, bottom: 0.05 } },
+      rightPriceScale: { scaleMargins: MARGINS },
+      leftPriceScale: { scaleMargins: MARGINS, visible: isApart },
       crosshair: { mode: 0 },
     });
-    const format = { type: "custom", minMove: 0.1, formatter: (value) => (value < 10 ? value.toFixed(1) : Math.round(value).toLocaleString("en-US")) };
+    const format = { type: "custom", minMove: 10 ** -digits, formatter: (value) => (Math.abs(value) < 10 ? value.toFixed(digits) : Math.round(value).toLocaleString("en-US")) };
     const series = names.map((_, i) =>
-      chart.addSeries(LineSeries, { lineWidth: 2, priceLineVisible: false, lastValueVisible: true, priceFormat: format, color: colour(COLOURS[i]) }),
+      chart.addSeries(LineSeries, { lineWidth: i < 2 ? 2 : 1, priceLineVisible: false, lastValueVisible: i < 2, priceFormat: format, color: colour(COLOURS[i]), priceScaleId: isApart && i === 1 ? "left" : "right" }),
     );
     drawn.current = { chart, series };
     return () => chart.remove();
   }, []);
   useEffect(() => {
     const { chart, series } = drawn.current;
-    chart.applyOptions({
-      layout: { background: { color: "transparent" }, textColor: colour("muted"), fontSize: 11, fontFamily: getComputedStyle(document.body).fontFamily, attributionLogo: true },
-      grid: { vertLines: { color: colour("grid") }, horzLines: { color: colour("grid") } },
-      rightPriceScale: { borderColor: colour("line") },
-      localization: { timeFormatter: (s) => clock(s * 1000) },
-      timeScale: { borderColor: colour("line"), tickMarkFormatter: (s) => minute(s * 1000) },
-    });
+    chart.applyOptions(look());
+    chart.applyOptions(times());
     series.forEach((one, i) => one.applyOptions({ color: colour(COLOURS[i]) }));
   }, [chosenTheme, chosenZone, exchange]);
   useEffect(() => {
@@ -50,7 +47,7 @@ export function TimeLines({ title, names, unit, points }) {
   return (
     <figure className="lines">
       <figcaption>
-        <h2>{title}</h2>
+        {title && <h2>{title}</h2>}
         {names.map((name, i) => (
           <span key={name}>
             <i style={{ background: `var(--${COLOURS[i]})` }} /> {name}

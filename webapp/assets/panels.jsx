@@ -58,7 +58,7 @@ export function LatestBar() {
       ["end → emitted", latency(bar.start_ts_ms + 1000, bar.ingest_ts_ms)],
       ["end → dashboard", latency(bar.start_ts_ms + 1000, bar.receive_ms)],
       ["Kafka log lag", latency(bar.append_ms, bar.receive_ms)],
-      ["Kafka → painted", under || paint === null ? "–" : `${paint} ms`],
+      ["Kafka → painted", latency(0, under ? null : paint)],
     ],
   ];
   return (

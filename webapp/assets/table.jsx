@@ -69,8 +69,10 @@ export function BarTable() {
 
 const download = (symbol, bars) => {
   const lines = [
-    ["bar_id", "symbol", ...FIELDS].join(","),
-    ...bars.map((bar) => [`${symbol}-${bar.start_ts_ms}`, symbol, ...FIELDS.map((name) => bar[name] ?? "")].join(",")),
+    ["bar_id", "symbol", "end_ts_ms", ...FIELDS].join(","),
+    ...bars.map((bar) =>
+      [`${symbol}-${bar.start_ts_ms}`, symbol, bar.start_ts_ms + 1000, ...FIELDS.map((name) => bar[name] ?? "")].join(","),
+    ),
   ];
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob([lines.join("\n") + "\n"], { type: "text/csv" }));

@@ -1,0 +1,91 @@
+"""A served dashboard and its page in Chromium, for tests: bars in, what is seen out."""
+
+import json
+import os
+import time
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page
+
+from glue.core.bars import Bar
+from glue.settings import Settings
+from tests.processes import Command, until
+from tests.unit.dashboard_bars import bar
+from tests.warehouse import BarTopic
+
+NEWEST = "tapeline.book.value.bars.at(-1)?.start_ts_ms"
+PICTURES = os.environ.get("DASHBOARD_PICTURES")
+"""A folder that keeps what the pages looked like."""
+
+
+@dataclass
+class Dashboard:
+    """A served dashboard and the topic that it shows."""
+
+    url: str
+    settings: Settings
+    topic: BarTopic
+    command: Command
+
+    def bars(self, symbol: str, ages: range) -> list[Bar]:
+        """Return bars that ended so many seconds ago, the oldest first."""
+        now_s = int(time.time())
+        made = [bar(0, symbol, open=50.0 + age, close=50.25 + age, high=51.0 + age, low=49.0) for age in ages]
+        for one, age in zip(made, ages, strict=True):
+            one.start_ts_ms = (now_s - age - 1) * 1000
+            one.end_ts_ms = one.start_ts_ms + 1000
+            one.bar_id = f"{symbol}-{one.start_ts_ms}"
+            one.api_send_ts_ms, one.ingest_ts_ms = one.start_ts_ms, one.end_ts_ms + 500
+        return made
+
+    def put(self, symbol: str, ages: range) -> list[Bar]:
+        """Produce such bars and wait until the dashboard has the newest."""
+        made = self.bars(symbol, ages)
+        self.topic.put(made)
+        until(lambda: made[-1].start_ts_ms in self.cached(symbol), f"bars of {symbol} in the cache")
+        return made
+
+    def cached(self, symbol: str) -> list[int]:
+        return [b["start_ts_ms"] for b in self.get(f"api/bars/{symbol}").get("bars", [])]
+
+    def get(self, path: str) -> dict[str, Any]:
+        try:
+            with urllib.request.urlopen(self.url + path, timeout=10) as answer:
+                return dict(json.load(answer))
+        except urllib.error.HTTPError as error:
+            with error:
+                return dict(json.load(error))
+
+
+def show(page: Page, dashboard: Dashboard, symbol: str) -> None:
+    page.goto(f"{dashboard.url}?symbol={symbol}")
+    page.wait_for_function("globalThis.tapeline?.drawing")
+
+
+def wait_for_bar(page: Page, made: Bar) -> None:
+    """Wait until a bar is the newest in the store, the chart, the price and the table."""
+    start = made.start_ts_ms
+    page.wait_for_function(f"{NEWEST} === {start}")
+    page.wait_for_function(f"tapeline.drawing.candles.data().at(-1)?.time === {start // 1000}")
+    page.wait_for_selector(f".last[data-start='{start}']")
+    assert page.text_content(".last .price") == f"{made.close:,.2f}"
+    assert page.text_content("tbody tr:first-child td:nth-child(5)") == f"{made.close:,.2f}"
+
+
+def assert_usable(page: Page) -> None:
+    """Check that axe finds nothing serious."""
+    found = Axe().run(page).response["violations"]
+    serious = [
+        (v["id"], [n["html"] for n in v["nodes"]]) for v in found if v["impact"] in ("serious", "critical")
+    ]
+    assert serious == [], serious
+
+
+def picture(page: Page, name: str) -> None:
+    """Keep what the page looks like now, where pictures are wanted."""
+    if PICTURES:
+        page.screenshot(path=Path(PICTURES) / f"{name}.png")
