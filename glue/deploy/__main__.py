@@ -104,7 +104,9 @@ def _options(argv: list[str]) -> argparse.Namespace:
         help="ksql, all: make anew what differs, and all that comes after it",
     )
     how.add_argument(
-        "--drop", action="store_true", help="connect, ksql, all: delete connectors; end queries, drop streams"
+        "--drop",
+        action="store_true",
+        help="connect, ksql, all: delete connectors, end queries, drop streams and tables",
     )
     how.add_argument(
         "--fresh", action="store_true", help="all: empty the topics and forget the engine's state first"

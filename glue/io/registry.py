@@ -172,7 +172,7 @@ class Registry:
 
 
 def _is_own(error: SchemaRegistryError) -> bool:
-    return (error.error_code or 0) >= LEAST_CODE
+    return isinstance(error.error_code, int) and error.error_code >= LEAST_CODE
 
 
 def _is_missing(error: SchemaRegistryError) -> bool:

@@ -107,6 +107,7 @@ def registry_answering(status: int, answer: object) -> FakeRest:
         FakeConnect(),
         registry_answering(404, "Not Found"),
         registry_answering(404, {"detail": "no such path", "status": 404}),
+        registry_answering(404, {"error_code": "NOT_FOUND", "message": "no such path"}),
         registry_answering(405, {"error_code": 405, "message": "HTTP 405 Method Not Allowed"}),
     ],
 )
