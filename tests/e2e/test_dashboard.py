@@ -123,7 +123,13 @@ def test_switched_off_nothing_moves_and_on_again_nothing_is_missing(page: Page, 
     made += dashboard.put(symbol, range(15, 5, -1))
     page.wait_for_timeout(REFRESH_MS * 5)
     assert page.locator("body").inner_text() == before
+    page.reload()
+    wait_for_bar(page, made[-1])
+    later = dashboard.put(symbol, range(4, 2, -1))
+    page.wait_for_timeout(REFRESH_MS * 5)
+    assert page.evaluate(NEWEST) == made[-1].start_ts_ms
     switch.click()
+    made += later
     wait_for_bar(page, made[-1])
     assert page.evaluate("tapeline.drawing.candles.data().length") == len(made)
 
@@ -402,6 +408,32 @@ def test_a_login_is_asked_for_and_opens_the_live_page(
         wait_for_bar(page, newest)
         context.close()
     assert "Traceback" not in command.output
+
+
+def test_a_tab_outlives_its_server(
+    browser: Browser, stack: RunningStack, built: None, tmp_path: Path
+) -> None:
+    settings = stack.settings(dashboard_port=0)
+    context = browser.new_context()
+    page = context.new_page()
+    with running("-m", "webapp", cwd=tmp_path, env=env_of(settings)) as command:
+        url = command.wait_for("serving ").split()[-1]
+        served = Dashboard(url, settings, BarTopic(settings), command)
+        made = served.put("WDC", range(20, 10, -1))
+        show(page, served, "WDC")
+        for minutes in (1, 2, 5):
+            page.get_by_role("button", name=f"{minutes} min", exact=True).click()
+            page.wait_for_selector(f".seg.here:text-is('{minutes} min')")
+        wait_for_bar(page, made[-1])
+    page.wait_for_selector("text=The dashboard does not answer")
+    picture(page, "state_dashboard_down")
+    port = url.rsplit(":", 1)[1].strip("/")
+    with running("-m", "webapp", "--port", port, cwd=tmp_path, env=env_of(settings)) as command:
+        command.wait_for("serving ")
+        made = served.put("WDC", range(5, 3, -1))
+        wait_for_bar(page, made[-1])
+        page.wait_for_selector("text=The dashboard does not answer", state="detached")
+    context.close()
 
 
 def test_a_port_that_is_taken_is_named(dashboard: Dashboard, built: None, tmp_path: Path) -> None:
