@@ -22,7 +22,7 @@ from tests.warehouse import BarTopic, query
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run")
-FLAGS += ("--disable-background-networking",)
+FLAGS += ("--disable-background-networking", "--renderer-process-limit=4")
 REFRESH_MS = 200
 DESK = {"width": 1440, "height": 900}
 TABS = 20
@@ -328,19 +328,19 @@ def test_the_warehouse_page_draws_facts_in_the_zone_that_is_chosen(
 
 def put_minutes(settings: Settings, symbol: str, count: int) -> None:
     """Write minutes from 10:00 in New York on, as glue.rollup does."""
+    rows = []
     for minute in range(count):
         start = datetime(2026, 11, 24, 15, minute, tzinfo=UTC)
         ms, close = round(start.timestamp() * 1000), 50 + (minute * 7) % 5
-        query(
-            settings,
-            "INSERT INTO CORE.FACT_TICKS_60S (BAR_ID, SYMBOL, START_TS, START_TS_MS, END_TS_MS, OPEN, HIGH, "
-            "LOW, CLOSE, VOLUME, NOTIONAL, VWAP, TRADE_COUNT, BAR_COUNT, MAX_LATENESS_MS) "
-            "SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, 100, 5000, ?, 10, 30, 0",
-            (
-                f"{symbol}-{ms}-60s", symbol, start.replace(tzinfo=None), ms, ms + 60_000,
-                50, close + 1, 49, close, close,
-            ),
-        )  # fmt: skip
+        rows.append(
+            f"('{symbol}-{ms}-60s', '{symbol}', '{start:%Y-%m-%d %H:%M:%S}', {ms}, {ms + 60_000}, "
+            f"50, {close + 1}, 49, {close}, 100, 5000, {close}, 10, 30, 0)"
+        )
+    query(
+        settings,
+        "INSERT INTO CORE.FACT_TICKS_60S (BAR_ID, SYMBOL, START_TS, START_TS_MS, END_TS_MS, OPEN, HIGH, LOW, "
+        f"CLOSE, VOLUME, NOTIONAL, VWAP, TRADE_COUNT, BAR_COUNT, MAX_LATENESS_MS) VALUES {', '.join(rows)}",
+    )
 
 
 def test_a_page_on_which_nothing_moves_says_why(
