@@ -26,6 +26,7 @@ app = rx.App(
     api_transformer=lambda inner: Starlette(routes=[*routes(state.hub), Mount("/", app=inner)]),
     toaster=None,
 )
+del app.app_wraps[5, "Overlay"]  # that its server is away the page says itself
 app.add_page(live_page, route="/", title="Tapeline", description=DESCRIPTION, on_load=state.Live.opened)
 app.add_page(
     pipeline_page,

@@ -45,6 +45,14 @@ def frame(title: str, *content: rx.Component) -> rx.Component:
             ),
             class_name="top",
         ),
+        rx.connection_banner(
+            rx.el.div(
+                rx.el.strong("The dashboard does not answer"),
+                rx.el.span("What you see is what came before. The page connects again by itself."),
+                class_name="notice kafka_down offline",
+                role="alert",
+            )
+        ),
         rx.el.main(rx.el.h1(title, class_name="unseen"), *content, id="main", tab_index=-1),
         class_name="page",
     )

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 
 import reflex as rx
 
+from glue.intake import now_ms
 from glue.settings import Settings
 from webapp import metrics
 from webapp.cache import CachedBar
@@ -47,9 +48,9 @@ def row(cached: CachedBar) -> list[float | int | str | None]:
     ]
 
 
-def opening(now_ms: int) -> str:
+def opening(at_ms: int) -> str:
     """Return in words when the exchange opens next."""
-    at = hub.market.opens_at(now_ms)
+    at = hub.market.opens_at(at_ms)
     city = hub.market.zone.rpartition("/")[2].replace("_", " ")
     return "" if at is None else f"on {at:%a %d %b} at {at:%H:%M} {city} time"
 
@@ -131,9 +132,9 @@ class Live(rx.State):
             self._generation += 1
             mine = self._generation
             token = self.router.session.client_token
+            self._start_view()  # also while nothing moves: the browser has nothing yet
             if not self.is_live:
                 return
-            self._start_view()
             symbol, seen = self.symbol, self._revision
         pace = Pace(hub.settings.dashboard_refresh_ms / 1000, time.monotonic())
         with metrics.SESSIONS.track_inprogress():
@@ -150,11 +151,15 @@ class Live(rx.State):
                     symbol, seen = self.symbol, self._revision
 
     def _start_view(self) -> None:
-        self._view += 1
-        self._revision = 0
+        self._new_view()
         self._push()
         if self._is_chart:
             self._push_quotes(with_sparks=True)
+
+    def _new_view(self) -> None:
+        """Begin with everything again; the number grows across restarts of the server, which tabs outlive."""
+        self._view = max(self._view + 1, now_ms())
+        self._revision = 0
 
     def _set(self, **values: object) -> None:
         """Set what differs: Reflex sends whatever is set, also when it is the same."""
@@ -208,8 +213,7 @@ class Live(rx.State):
         newest = hub.cache.newest(self.symbol)
         revision = hub.cache.revision(self.symbol)
         if revision < self._revision:  # the topics began anew
-            self._view += 1
-            self._revision = 0
+            self._new_view()
         if newest is None or revision == self._revision:
             if not self._revision and self.feed.get("view") != self._view:
                 self.feed = self._message([], revision, 0)

@@ -22,7 +22,7 @@ from tests.warehouse import BarTopic, query
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run")
-FLAGS += ("--disable-background-networking",)
+FLAGS += ("--disable-background-networking", "--renderer-process-limit=4")
 REFRESH_MS = 200
 DESK = {"width": 1440, "height": 900}
 TABS = 20
@@ -123,7 +123,13 @@ def test_switched_off_nothing_moves_and_on_again_nothing_is_missing(page: Page, 
     made += dashboard.put(symbol, range(15, 5, -1))
     page.wait_for_timeout(REFRESH_MS * 5)
     assert page.locator("body").inner_text() == before
+    page.reload()
+    wait_for_bar(page, made[-1])
+    later = dashboard.put(symbol, range(4, 2, -1))
+    page.wait_for_timeout(REFRESH_MS * 5)
+    assert page.evaluate(NEWEST) == made[-1].start_ts_ms
     switch.click()
+    made += later
     wait_for_bar(page, made[-1])
     assert page.evaluate("tapeline.drawing.candles.data().length") == len(made)
 
@@ -322,19 +328,19 @@ def test_the_warehouse_page_draws_facts_in_the_zone_that_is_chosen(
 
 def put_minutes(settings: Settings, symbol: str, count: int) -> None:
     """Write minutes from 10:00 in New York on, as glue.rollup does."""
+    rows = []
     for minute in range(count):
         start = datetime(2026, 11, 24, 15, minute, tzinfo=UTC)
         ms, close = round(start.timestamp() * 1000), 50 + (minute * 7) % 5
-        query(
-            settings,
-            "INSERT INTO CORE.FACT_TICKS_60S (BAR_ID, SYMBOL, START_TS, START_TS_MS, END_TS_MS, OPEN, HIGH, "
-            "LOW, CLOSE, VOLUME, NOTIONAL, VWAP, TRADE_COUNT, BAR_COUNT, MAX_LATENESS_MS) "
-            "SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, 100, 5000, ?, 10, 30, 0",
-            (
-                f"{symbol}-{ms}-60s", symbol, start.replace(tzinfo=None), ms, ms + 60_000,
-                50, close + 1, 49, close, close,
-            ),
-        )  # fmt: skip
+        rows.append(
+            f"('{symbol}-{ms}-60s', '{symbol}', '{start:%Y-%m-%d %H:%M:%S}', {ms}, {ms + 60_000}, "
+            f"50, {close + 1}, 49, {close}, 100, 5000, {close}, 10, 30, 0)"
+        )
+    query(
+        settings,
+        "INSERT INTO CORE.FACT_TICKS_60S (BAR_ID, SYMBOL, START_TS, START_TS_MS, END_TS_MS, OPEN, HIGH, LOW, "
+        f"CLOSE, VOLUME, NOTIONAL, VWAP, TRADE_COUNT, BAR_COUNT, MAX_LATENESS_MS) VALUES {', '.join(rows)}",
+    )
 
 
 def test_a_page_on_which_nothing_moves_says_why(
@@ -402,6 +408,32 @@ def test_a_login_is_asked_for_and_opens_the_live_page(
         wait_for_bar(page, newest)
         context.close()
     assert "Traceback" not in command.output
+
+
+def test_a_tab_outlives_its_server(
+    browser: Browser, stack: RunningStack, built: None, tmp_path: Path
+) -> None:
+    settings = stack.settings(dashboard_port=0)
+    context = browser.new_context()
+    page = context.new_page()
+    with running("-m", "webapp", cwd=tmp_path, env=env_of(settings)) as command:
+        url = command.wait_for("serving ").split()[-1]
+        served = Dashboard(url, settings, BarTopic(settings), command)
+        made = served.put("WDC", range(20, 10, -1))
+        show(page, served, "WDC")
+        for minutes in (1, 2, 5):
+            page.get_by_role("button", name=f"{minutes} min", exact=True).click()
+            page.wait_for_selector(f".seg.here:text-is('{minutes} min')")
+        wait_for_bar(page, made[-1])
+    page.wait_for_selector("text=The dashboard does not answer")
+    picture(page, "state_dashboard_down")
+    port = url.rsplit(":", 1)[1].strip("/")
+    with running("-m", "webapp", "--port", port, cwd=tmp_path, env=env_of(settings)) as command:
+        command.wait_for("serving ")
+        made = served.put("WDC", range(5, 3, -1))
+        wait_for_bar(page, made[-1])
+        page.wait_for_selector("text=The dashboard does not answer", state="detached")
+    context.close()
 
 
 def test_a_port_that_is_taken_is_named(dashboard: Dashboard, built: None, tmp_path: Path) -> None:

@@ -7,6 +7,13 @@ import { colour, look, times } from "$/public/look.js";
 const MARGINS = { top: 0.1, bottom: 0.05 };
 const COLOURS = ["accent", "vwap", "muted", "muted"];
 
+/** A scale of positive values begins at 0. */
+const fromZero = (found) => {
+  const info = found();
+  if (info?.priceRange) info.priceRange.minValue = Math.min(0, info.priceRange.minValue);
+  return info;
+};
+
 /** `points` are rows of a time in s and a value, or null, for each of `names`. */
 export function TimeLines({ title, names, unit, digits, isApart, points }) {
   const element = useRef(null);
@@ -27,7 +34,7 @@ export function TimeLines({ title, names, unit, digits, isApart, points }) {
     });
     const format = { type: "custom", minMove: 10 ** -digits, formatter: (value) => (Math.abs(value) < 10 ? value.toFixed(digits) : Math.round(value).toLocaleString("en-US")) };
     const series = names.map((_, i) =>
-      chart.addSeries(LineSeries, { lineWidth: i < 2 ? 2 : 1, priceLineVisible: false, lastValueVisible: i < 2, priceFormat: format, color: colour(COLOURS[i]), priceScaleId: isApart && i === 1 ? "left" : "right" }),
+      chart.addSeries(LineSeries, { lineWidth: i < 2 ? 2 : 1, priceLineVisible: false, lastValueVisible: i < 2, priceFormat: format, color: colour(COLOURS[i]), priceScaleId: isApart && i === 1 ? "left" : "right", autoscaleInfoProvider: fromZero }),
     );
     drawn.current = { chart, series };
     return () => chart.remove();
