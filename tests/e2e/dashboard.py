@@ -17,7 +17,7 @@ from tests.processes import Command, until
 from tests.unit.dashboard_bars import bar
 from tests.warehouse import BarTopic
 
-NEWEST = "tapeline.book.value.bars.at(-1)?.start_ts_ms"
+NEWEST = "globalThis.tapeline?.book.value.bars.at(-1)?.start_ts_ms"
 PICTURES = os.environ.get("DASHBOARD_PICTURES")
 """A folder that keeps what the pages looked like."""
 
@@ -70,7 +70,7 @@ def wait_for_bar(page: Page, made: Bar) -> None:
     """Wait until a bar is the newest in the store, the chart, the price and the table."""
     start = made.start_ts_ms
     page.wait_for_function(f"{NEWEST} === {start}")
-    page.wait_for_function(f"tapeline.drawing.candles.data().at(-1)?.time === {start // 1000}")
+    page.wait_for_function(f"globalThis.tapeline?.drawing?.candles.data().at(-1)?.time === {start // 1000}")
     page.wait_for_selector(f".last[data-start='{start}']")
     assert page.text_content(".last .price") == f"{made.close:,.2f}"
     assert page.text_content("tbody tr:first-child td:nth-child(5)") == f"{made.close:,.2f}"

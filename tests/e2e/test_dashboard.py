@@ -123,7 +123,7 @@ def test_switched_off_nothing_moves_and_on_again_nothing_is_missing(page: Page, 
     made += dashboard.put(symbol, range(15, 5, -1))
     page.wait_for_timeout(REFRESH_MS * 5)
     assert page.locator("body").inner_text() == before
-    page.reload()
+    show(page, dashboard, symbol)
     wait_for_bar(page, made[-1])
     later = dashboard.put(symbol, range(4, 2, -1))
     page.wait_for_timeout(REFRESH_MS * 5)
