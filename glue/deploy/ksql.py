@@ -70,13 +70,15 @@ class KsqlStep:
         self._report = report
         self._known = known
 
-    def create(self, statements: list[Statement], *, replace: bool) -> None:
+    def create(self, statements: list[Statement], *, replace: bool, is_dropped: bool = False) -> None:
         """Create what is missing, in order; with `replace` also what differs, and all that comes after it.
+
+        `is_dropped` says, in a dry run, that nothing would be there by now.
 
         Raises:
             TapelineError: the server refuses a statement, or a query does not run; names file and line.
         """
-        found = {s.name: self._server.source(s.name) for s in statements}
+        found = {s.name: None if is_dropped else self._server.source(s.name) for s in statements}
         states = self._server.query_states()
         failed = {query for query, state in states.items() if state == ERROR} if replace else set()
         differing = {

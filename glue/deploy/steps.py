@@ -13,6 +13,7 @@ from glue.io.ksqldb import KsqlDb
 from glue.io.registry import BACKWARD, BAR_SCHEMA_FILE, Registry, subjects
 from glue.io.state_topic import Deployed, agree, read_state, refuse_running_worker, withdraw
 from glue.io.topics import Topic, ensure_topics, log_topic, recreate_topics
+from glue.io.topics import topics as wanted_topics
 from glue.settings import Settings, shown
 
 KSQLDB = "ksqlDB"
@@ -28,6 +29,8 @@ class Order:
     report: Report
     is_replacing: bool = False
     with_operators: bool = False
+    is_emptied: bool = False
+    """In a dry run: topics, streams and tables that are there would be gone by now."""
 
 
 def topics(order: Order) -> None:
@@ -35,7 +38,11 @@ def topics(order: Order) -> None:
     settings, report = order.settings, order.report
     report.say(f"topics at KAFKA_BROKERS={settings.kafka_brokers}")
     more = _operators_topics(settings) if order.with_operators else []
+    made_by_empty = {topic.name for topic in wanted_topics(settings)} if order.is_emptied else set()
     for name, found in ensure_topics(settings, more, is_dry_run=report.is_dry_run):
+        if name in made_by_empty:
+            report.change("topics", name, "created", "" if found == "created" else "without its records")
+            continue
         match found:
             case "created":
                 report.change("topics", name, "created")
@@ -80,7 +87,7 @@ def ksql(order: Order) -> None:
         agree(settings, KSQLDB, is_dry_run=report.is_dry_run)
         if order.with_operators:
             scripts += read_scripts(OPERATORS_DIR, settings)
-        step.create(_statements(scripts), replace=order.is_replacing)
+        step.create(_statements(scripts), replace=order.is_replacing, is_dropped=order.is_emptied)
 
 
 def drop_ksql(order: Order) -> None:
@@ -146,7 +153,9 @@ def empty(order: Order) -> Order:
     else:
         refuse_forgotten_ksqldb(settings)
     report.say("emptying the topics")
-    if not report.is_dry_run:
+    if report.is_dry_run:
+        order = replace(order, is_emptied=True)
+    else:
         for group, command in (
             (settings.agg_group, "glue.aggregate"),
             (settings.snowflake_loader_group, "glue.rollup"),

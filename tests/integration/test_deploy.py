@@ -331,6 +331,18 @@ def test_fresh_empties_the_topics_and_makes_the_queries_anew(estate, capsys):
     assert set(state.deployed[estate.server.service_id].statements) == set(NAMES)
 
 
+def test_a_dry_run_of_fresh_tells_what_would_be_there_in_the_end(estate, monkeypatch, capsys):
+    deploy(capsys)
+    monkeypatch.setenv("KAFKA_RETENTION_MS", "7200000")  # drift, which --fresh does away with
+    assert main(["all", "--fresh", "--dry-run", "--json"]) == 0
+    outcomes = json.loads(capsys.readouterr().out)
+    told = [(o["name"], o["state"]) for o in outcomes if o["step"] in ("topics", "ksql")]
+    assert told[: len(NAMES)] == [(name, "would be dropped") for name in reversed(NAMES)]
+    assert {state for _, state in told[len(NAMES) :]} == {"would be created"}
+    assert [name for name, _ in told if name in NAMES][len(NAMES) :] == NAMES
+    assert list(estate.server.sources) == NAMES
+
+
 def test_topics_under_a_forgotten_ksqldb_are_not_emptied(estate, monkeypatch, capsys):
     deploy(capsys)
     monkeypatch.setenv("KSQLDB_URL", "")

@@ -153,7 +153,9 @@ def test_no_two_services_want_the_same_port():
     assert len(set(ports)) == len(ports)
 
 
-def test_ports_are_those_of_the_settings():
+def test_ports_are_those_of_the_settings(monkeypatch):
+    for name in Settings.model_fields:  # a user may have sourced .tapeline/stack.env
+        monkeypatch.delenv(name.upper(), raising=False)
     settings = Settings(_env_file=None)
     assert ":${TAPELINE_KAFKA_PORT:-" + settings.kafka_brokers.split(":")[1] in SERVICES["kafka"]["ports"][0]
     for name, url in (
