@@ -2,7 +2,6 @@
 
 import argparse
 import csv
-import json
 import math
 import sys
 from collections.abc import Iterable
@@ -10,6 +9,7 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -41,7 +41,8 @@ def main(argv: list[str]) -> int:
     if options.json:
         keys = _unique(names)
         records = [dict(zip(keys, map(_json_value, row), strict=True)) for row in rows]
-        sys.stdout.write(json.dumps(records, allow_nan=False, indent=2) + "\n")
+        encoded = msgspec.json.Encoder(decimal_format="number").encode(records)
+        sys.stdout.write(msgspec.json.format(encoded, indent=2).decode() + "\n")
     elif options.csv:
         writer = csv.writer(sys.stdout)
         writer.writerow(names)
@@ -96,9 +97,12 @@ def _text(value: Any, null: str) -> str:
 
 
 def _json_value(value: Any) -> Any:
-    """Return a value as JSON has it: times as ISO 8601, bytes in hex, null for what is no finite number."""
+    """Return a value as JSON has it: times as ISO 8601, bytes in hex, null for what is no finite number.
+
+    A decimal keeps all its digits.
+    """
     if isinstance(value, Decimal | float):
-        return float(value) if math.isfinite(value) else None
+        return value if math.isfinite(value) else None
     if isinstance(value, bytes | bytearray):
         return value.hex()
     if isinstance(value, date | datetime | time):

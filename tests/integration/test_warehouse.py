@@ -3,6 +3,7 @@
 import json
 import math
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 
 import exchange_calendars
 import pytest
@@ -86,6 +87,20 @@ def test_every_column_and_table_has_a_comment():
             if created.kind == "TABLE":
                 for number in created.find_all(exp.DataType):
                     assert number.this != exp.DataType.Type.DOUBLE, statement.title
+
+
+def test_a_default_has_the_precision_of_its_column():
+    """Snowflake refuses SYSDATE(), which has nine digits, as the default of a column with fewer."""
+    found = 0
+    for statement in STATEMENTS:
+        created = sqlglot.parse_one(statement.text, read="snowflake", error_level=sqlglot.ErrorLevel.IGNORE)
+        for column in created.find_all(exp.ColumnDef):
+            default = column.find(exp.DefaultColumnConstraint)
+            if default is not None and column.kind.sql("snowflake").startswith("TIMESTAMP"):
+                assert isinstance(default.this, exp.Cast), f"{statement.title}: {column.name}"
+                assert default.this.to == column.kind, f"{statement.title}: {column.name}"
+                found += 1
+    assert found
 
 
 def test_nothing_that_holds_data_is_dropped_or_replaced():
@@ -349,7 +364,11 @@ def test_two_statements_are_refused_at_once_as_snowflake_does(warehouse, at_the_
 
 def test_json_keeps_columns_of_one_name_and_has_no_value_that_json_lacks(warehouse, at_the_stack, capsys):
     capsys.readouterr()
-    sql = "SELECT 1 AS A, 2 AS A, 'NaN'::FLOAT AS N, '-inf'::FLOAT AS I, TO_BINARY('00FF', 'HEX') AS B"
+    sql = (
+        "SELECT 1 AS A, 2 AS A, 'NaN'::FLOAT AS N, '-inf'::FLOAT AS I, TO_BINARY('00FF', 'HEX') AS B, "
+        "12345678901234567890.12345678::NUMBER(28,8) AS D"
+    )
     assert query(["--json", sql]) == 0
-    found = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
-    assert found == [{"A": 1, "A_2": 2, "N": None, "I": None, "B": "00ff"}]
+    found = json.loads(capsys.readouterr().out, parse_constant=pytest.fail, parse_float=Decimal)
+    number = Decimal("12345678901234567890.12345678")
+    assert found == [{"A": 1, "A_2": 2, "N": None, "I": None, "B": "00ff", "D": number}]
