@@ -80,7 +80,7 @@ CREATE TABLE IF NOT EXISTS RAW.TICKS_RAW (
     KAFKA_OFFSET NUMBER(18,0) COMMENT 'Its offset there.',
     FILE_NAME VARCHAR(1024) COMMENT 'Staged file that the row was loaded from.',
     FILE_ROW_NUMBER NUMBER(18,0) COMMENT 'Its line there, from 1.',
-    LOAD_TS TIMESTAMP_NTZ(3) NOT NULL DEFAULT SYSDATE()::TIMESTAMP_NTZ(3) COMMENT 'When the row was loaded. Unit: UTC.',
+    LOAD_TS TIMESTAMP_NTZ NOT NULL DEFAULT SYSDATE() COMMENT 'When the row was loaded. Unit: UTC.',
     PRIMARY KEY (BIN_ID)
 ) COMMENT = '10 ms bins as they were published, without watermark records: where every number comes from. Loaded hourly from RAW_STAGE.';
 CREATE TABLE IF NOT EXISTS RAW.TICKS_DLT (
@@ -145,7 +145,7 @@ CREATE TABLE IF NOT EXISTS CORE.FACT_TICKS_60S (
     API_SEND_TS_MS NUMBER(18,0) COMMENT 'Earliest time the feed sent a tick of the window. Unit: ms since 1970 UTC.',
     SOURCE_EVENT_TS_MS NUMBER(18,0) COMMENT 'Earliest event time at the source before a replay moved it. Unit: ms since 1970 UTC.',
     INGEST_TS_MS NUMBER(18,0) COMMENT 'Newest wall time at which a 1 s bar of the window was emitted. Unit: ms since 1970 UTC.',
-    LOAD_TS TIMESTAMP_NTZ(3) NOT NULL DEFAULT SYSDATE()::TIMESTAMP_NTZ(3) COMMENT 'When the row was written. Unit: UTC.',
+    LOAD_TS TIMESTAMP_NTZ NOT NULL DEFAULT SYSDATE() COMMENT 'When the row was written. Unit: UTC.',
     PRIMARY KEY (BAR_ID)
 ) COMMENT = 'One-minute bars, a row per minute and symbol that traded.';
 CREATE TABLE IF NOT EXISTS CORE.FACT_TICKS_300S (
@@ -167,7 +167,7 @@ CREATE TABLE IF NOT EXISTS CORE.FACT_TICKS_300S (
     API_SEND_TS_MS NUMBER(18,0) COMMENT 'Earliest time the feed sent a tick of the window. Unit: ms since 1970 UTC.',
     SOURCE_EVENT_TS_MS NUMBER(18,0) COMMENT 'Earliest event time at the source before a replay moved it. Unit: ms since 1970 UTC.',
     INGEST_TS_MS NUMBER(18,0) COMMENT 'Newest wall time at which a 1 s bar of the window was emitted. Unit: ms since 1970 UTC.',
-    LOAD_TS TIMESTAMP_NTZ(3) NOT NULL DEFAULT SYSDATE()::TIMESTAMP_NTZ(3) COMMENT 'When the row was written. Unit: UTC.',
+    LOAD_TS TIMESTAMP_NTZ NOT NULL DEFAULT SYSDATE() COMMENT 'When the row was written. Unit: UTC.',
     PRIMARY KEY (BAR_ID)
 ) COMMENT = 'Five-minute bars, a row per window and symbol that traded.';
 
@@ -183,7 +183,7 @@ CREATE TABLE IF NOT EXISTS CORE.DIM_SYMBOL (
     ASSET_CLASS VARCHAR(16) NOT NULL COMMENT 'equity or crypto.',
     QUOTE_CURRENCY VARCHAR(8) NOT NULL COMMENT 'Unit of prices and notional.',
     TRADING_CALENDAR VARCHAR(8) NOT NULL COMMENT 'When it trades: US (sessions of DIM_CALENDAR) or 24X7 (UTC days).',
-    LOAD_TS TIMESTAMP_NTZ(3) NOT NULL DEFAULT SYSDATE()::TIMESTAMP_NTZ(3) COMMENT 'When the row was written. Unit: UTC.',
+    LOAD_TS TIMESTAMP_NTZ NOT NULL DEFAULT SYSDATE() COMMENT 'When the row was written. Unit: UTC.',
     PRIMARY KEY (SYMBOL)
 ) COMMENT = 'Instruments. Add your own; a symbol that is not here counts as a US equity in USD.';
 CREATE TABLE IF NOT EXISTS CORE.DIM_CALENDAR (
@@ -195,7 +195,7 @@ CREATE TABLE IF NOT EXISTS CORE.DIM_CALENDAR (
         COMMENT 'Close of the session, exclusive, 16:00 New York or 13:00 on half days. Unit: UTC.',
     MINUTE_OF_SESSION NUMBER(3,0) NOT NULL COMMENT 'Since the open, from 0. Unit: minutes.',
     IS_HALF_DAY BOOLEAN NOT NULL COMMENT 'The session ends at 13:00 New York.',
-    LOAD_TS TIMESTAMP_NTZ(3) NOT NULL DEFAULT SYSDATE()::TIMESTAMP_NTZ(3) COMMENT 'When the row was written. Unit: UTC.',
+    LOAD_TS TIMESTAMP_NTZ NOT NULL DEFAULT SYSDATE() COMMENT 'When the row was written. Unit: UTC.',
     PRIMARY KEY (MINUTE_TS)
 ) COMMENT = 'Minutes of the regular sessions of NYSE and Nasdaq, 2009 to 2030. A minute that is not here has no session.';
 

@@ -1,6 +1,9 @@
-"""The local Snowflake says when a warehouse would run: for a minute after the last work."""
+"""The local Snowflake: when a warehouse would run, and its files after a restart."""
+
+from pathlib import Path
 
 import duckdb
+import pytest
 from sqlglot import exp, parse_one
 
 from glue.stack import fakesnow_gaps as gaps
@@ -24,3 +27,23 @@ def test_show_warehouses_tells_of_the_one_asked_for() -> None:
     assert isinstance(statement, exp.Show)
     answer = duckdb.sql(gaps.warehouses(statement, "SUSPENDED")).fetchall()
     assert answer == [("WH_STREAMING_XS", "SUSPENDED", "X-Small")]
+
+
+@pytest.mark.filterwarnings("ignore:Arrow output on a DB-API result:UserWarning")
+def test_a_table_whose_default_uses_a_macro_of_fakesnow_outlives_a_restart(tmp_path: Path) -> None:
+    first = gaps.Store(tmp_path)
+    cursor = first.connect().cursor()
+    for statement in (
+        "CREATE DATABASE D",
+        "CREATE SCHEMA D.S",
+        "CREATE TABLE D.S.T (I INT, L TIMESTAMP_NTZ(3) DEFAULT SYSDATE()::TIMESTAMP_NTZ(3))",
+        "INSERT INTO D.S.T (I) VALUES (1)",
+    ):
+        cursor.execute(statement)
+    first.close()
+
+    again = gaps.Store(tmp_path)
+    cursor = again.connect().cursor()
+    cursor.execute("INSERT INTO D.S.T (I) VALUES (2)")
+    assert cursor.execute("SELECT I FROM D.S.T WHERE L IS NOT NULL ORDER BY I").fetchall() == [(1,), (2,)]
+    again.close()
