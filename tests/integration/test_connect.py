@@ -32,6 +32,7 @@ from glue.core.bars import Bar
 from glue.core.dead_letters import DeadLetter
 from glue.deploy import connect as connectors
 from glue.deploy.report import Report
+from glue.errors import TapelineError
 from glue.io.connect import Connect
 from glue.io.kafka import client_config, read_to_end
 from glue.io.registry import AvroWriter, Registry
@@ -273,6 +274,19 @@ def test_a_connector_paused_deleted_and_made_again_goes_on(core: Deployed) -> No
         core.delete()
         put_more()
         core.create()
+    core.wait_for(bars)
+
+
+def test_a_changed_configuration_is_judged_by_its_own_states(core: Deployed) -> None:
+    config = core.config
+    unmakeable = {"name": "deployed.too.wide", "replication.factor": "3"}  # of one broker
+    core.config = config | {f"errors.deadletterqueue.topic.{key}": text for key, text in unmakeable.items()}
+    with pytest.raises(TapelineError, match="the connector has failed"):
+        core.create()
+    core.config = config
+    core.create()
+    bars = some_bars(5)
+    BarTopic(core.settings).put(bars)
     core.wait_for(bars)
 
 
