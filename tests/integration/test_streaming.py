@@ -224,14 +224,48 @@ def test_a_table_that_no_stream_can_fill_is_refused(warehouse, writer):
     assert writer.open()["status_code"] == BAD_COLUMN
 
 
-def test_channels_are_forgotten_with_their_table(warehouse, writer):
-    opened = writer.open()
-    assert writer.register(writer.blob(opened, [row(1)]), claim(opened, 1)) == [OK]
-    query(warehouse, f"CREATE OR REPLACE TABLE STREAMS.S.{writer.table} (ID NUMBER(38,0))")
+@pytest.mark.parametrize(
+    "statements",
+    [
+        ["CREATE OR REPLACE TABLE {table} (ID NUMBER(38,0))"],
+        ["DROP TABLE {table}"],
+        ["ALTER TABLE {table} RENAME TO {schema}.OLD"],
+        ["DROP SCHEMA {schema}", "CREATE SCHEMA {schema}"],
+    ],
+)
+def test_channels_are_forgotten_with_their_table(warehouse, writer, statements):
+    writer.schema = f"GONE{next(numbers)}"
+    schema = f"{writer.database}.{writer.schema}"
+    table = f"{schema}.T"
+    with connect(warehouse, "setup", role="") as connection, connection.cursor() as cursor:
+        cursor.execute(f"CREATE SCHEMA {schema}")
+        writer.table = "STAYS"
+        cursor.execute(f"CREATE TABLE {schema}.STAYS (ID NUMBER(38,0))")
+        writer.open()
+        writer.table = "T"
+        cursor.execute(f"CREATE TABLE {table} (ID NUMBER(38,0))")
+        cursor.execute(f"ALTER TABLE {table} SET ENABLE_SCHEMA_EVOLUTION = TRUE")
+        opened = writer.open(offset_token="7")  # noqa: S106
+        assert writer.committed == "7"
 
-    assert writer.status()["status_code"] == GONE
-    assert writer.register(writer.blob(opened, [row(2)]), claim(opened, 2)) == [GONE]
-    assert writer.open()["offset_token"] is None
+        for statement in statements:
+            cursor.execute(statement.format(table=table, schema=schema))
+        cursor.execute(f"CREATE TABLE IF NOT EXISTS {table} (ID NUMBER(38,0))")
+
+        assert writer.status()["status_code"] == GONE
+        assert writer.register(writer.blob(opened, [row(2)]), claim(opened, 1)) == [GONE]
+        assert writer.open()["offset_token"] is None
+        cursor.execute(f"USE SCHEMA {schema}")
+        shown = {shown["name"]: shown for shown in dicts(cursor.execute("SHOW TABLES LIKE 'T'"))}
+        assert shown["T"]["enable_schema_evolution"] == "N"
+        if "TABLE" in statements[0]:
+            writer.table = "STAYS"
+            assert writer.status()["status_code"] == OK
+
+
+def dicts(cursor):
+    names = [column.name for column in cursor.description]
+    return [dict(zip(names, values, strict=True)) for values in cursor.fetchall()]
 
 
 def test_a_dropped_channel_is_gone(writer):
