@@ -344,7 +344,14 @@ def test_status_tells_state_lag_and_the_committed_offset(core: Deployed) -> None
     assert seen[CORE].is_running
     assert seen[CORE].channels == [Channel(f"{core.settings.agg_output_topic}_0", str(end - 1))]
     assert seen[DLT].state == MISSING
-    assert (level.seen, level.is_met) == ("1 run", True)
+    assert (level.seen, level.is_met) == (f"{DLT}: {MISSING}", False)
+    assert seen[CORE].waiting_s == 0
+
+    core.call("PUT", "/pause")
+    BarTopic(core.settings).put(some_bars(1))
+    until(lambda: look(core.settings, with_channels=False)[0].waiting_s > 1, "a record that waits")
+    core.call("PUT", "/resume")
+    until(lambda: look(core.settings, with_channels=False)[0].waiting_s == 0, "no record that waits")
 
 
 def test_no_secret_is_told(core: Deployed, connect_worker: RunningStack) -> None:
