@@ -1,6 +1,7 @@
 """The local Snowflake says when a warehouse would run: for a minute after the last work."""
 
 import duckdb
+import pytest
 from sqlglot import exp, parse_one
 
 from glue.stack import fakesnow_gaps as gaps
@@ -24,3 +25,24 @@ def test_show_warehouses_tells_of_the_one_asked_for() -> None:
     assert isinstance(statement, exp.Show)
     answer = duckdb.sql(gaps.warehouses(statement, "SUSPENDED")).fetchall()
     assert answer == [("WH_STREAMING_XS", "SUSPENDED", "X-Small")]
+
+
+@pytest.mark.parametrize(
+    ("sql", "binds", "named", "left"),
+    [
+        ("alter table identifier(?) add A INT, B INT", ["d.s.t"], "ALTER TABLE d.s.t ADD A INT, B INT", []),
+        ("alter table identifier(?) drop column A", ['"D"."s.x"'], 'ALTER TABLE "D"."s.x" DROP COLUMN A', []),
+        ("alter table identifier(?) rename to identifier(?)", ["a", "b"], "ALTER TABLE a RENAME TO b", []),
+        ("alter table t add A INT default ?", [7], "ALTER TABLE t ADD A INT DEFAULT ?", [7]),
+        (
+            "alter table identifier(?) add A INT default ?, B INT",
+            ["t", 7],
+            "ALTER TABLE t ADD A INT DEFAULT ?, B INT",
+            [7],
+        ),
+    ],
+)
+def test_a_bound_table_is_named_and_other_binds_are_left(sql, binds, named, left) -> None:
+    statement = parse_one(sql, read="snowflake")
+    assert isinstance(statement, exp.Alter)
+    assert gaps.with_named_table(statement, binds) == (named, left)
