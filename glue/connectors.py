@@ -1,11 +1,13 @@
 """How the connectors of connect/ do: states by the worker's word, lag by Kafka's, offsets by Snowflake's."""
 
+import time
+
 import msgspec
 
 from glue.deploy.connect import CONNECT_DIR, read_connectors
 from glue.errors import TapelineError
 from glue.io.connect import Connect
-from glue.io.topic_stats import Lag, consumer_lag
+from glue.io.topic_stats import Lag, consumer_lag, oldest_unread_ms
 from glue.settings import Settings
 
 ANSWERS_WITHIN_MS = 3_000
@@ -30,6 +32,8 @@ class Connector(msgspec.Struct, frozen=True):
     lag: list[Lag]
     channels: list[Channel] | None
     """None where Snowflake was not asked, or did not answer."""
+    waiting_s: float = 0.0
+    """For how long the oldest record that is not committed has been in its topic."""
 
     @property
     def is_running(self) -> bool:
@@ -59,9 +63,15 @@ def look(settings: Settings, *, with_channels: bool) -> list[Connector]:
                 problem=state.trace.partition("\n")[0],
                 lag=[row for topic in topics for row in consumer_lag(settings, group, topic)],
                 channels=_channels(settings, config) if with_channels and settings.snow_account else None,
+                waiting_s=max(_waiting_s(settings, group, topic) for topic in topics),
             )
             found.append(connector)
     return found
+
+
+def _waiting_s(settings: Settings, group: str, topic: str) -> float:
+    since_ms = oldest_unread_ms(settings, group, topic)
+    return 0.0 if since_ms is None else max(0.0, time.time() - since_ms / 1000)
 
 
 def _channels(settings: Settings, config: dict[str, str]) -> list[Channel] | None:

@@ -35,6 +35,8 @@ WINDOW_S = 60
 """Latencies are taken over the records appended in the last so many seconds."""
 DEAD_LETTERS_S = 3600
 ENGINE_GRACE_S = 15
+WAITING_S = 180
+"""A record that a connector has not committed for so long is held up: workers commit once a minute."""
 HOUR_MS = 3_600_000
 AUTO_SUSPEND_S = 60.0
 """Of the warehouse in snowflake/00_setup.sql."""
@@ -163,10 +165,21 @@ def _latency_level(name: str, latency: Latency, limit_ms: int) -> ServiceLevel:
 
 
 def _connectors_level(connectors: list[Connector]) -> ServiceLevel:
-    deployed = [connector for connector in connectors if connector.state != MISSING]
-    bad = [f"{c.name}: {c.problem or ' '.join([c.state, *c.tasks])}" for c in deployed if not c.is_running]
-    seen = "; ".join(bad) or (f"{len(deployed)} run" if deployed else "none deployed")
-    return ServiceLevel("connectors", "all run", seen, not bad if deployed else None)
+    """All run and write, or none is deployed: one that tries in vain is said to run by its worker."""
+    is_used = any(connector.state != MISSING for connector in connectors)
+    bad = [f"{c.name}: {fault}" for c in connectors if (fault := _fault(c))]
+    seen = "; ".join(bad) if is_used else "none deployed"
+    return ServiceLevel(
+        "connectors", "all run", seen or f"{len(connectors)} run", not bad if is_used else None
+    )
+
+
+def _fault(connector: Connector) -> str:
+    if not connector.is_running:
+        return connector.problem or " ".join([connector.state, *connector.tasks])
+    if connector.waiting_s > WAITING_S:
+        return f"a record waits for {connector.waiting_s:.0f} s"
+    return ""
 
 
 def _warehouse() -> Warehouse:

@@ -115,22 +115,38 @@ class FakeKsqlDb(FakeRest):
 
 @dataclass
 class FakeConnect(FakeRest):
-    """Connectors by name; `states` are what the connector and its tasks say, in turn, the last for good."""
+    """Connectors by name; `states` are what the connector and its tasks say, in turn, the last for good.
+
+    Of a connector that is changed, stopped or resumed they are told late, as by a real worker.
+    """
 
     connectors: dict[str, dict[str, str]] = field(default_factory=dict)
     states: list[list[str]] = field(default_factory=lambda: [["RUNNING", "RUNNING"]])
+    states_once_changed: list[list[str]] = field(default_factory=list)
+    """The states that come with another configuration; empty: the same."""
+    late: int = 0
+    """Answers about the state that are still of the time before a change."""
+    stopped: set[str] = field(default_factory=set)
     trace: str = ""
+    _stale: list[list[str]] = field(default_factory=list)
 
     def serve(self, method: str, path: str, body: Any) -> Answer:
         if path == "/":
             return 200, {"version": "4.1.1", "commit": "x", "kafka_cluster_id": "y"}
-        found = re.fullmatch(r"/connectors/([^/]+)(/config|/status)?", path)
+        found = re.fullmatch(r"/connectors/([^/]+)(/config|/status|/stop|/resume)?", path)
         name = unquote(found[1]) if found else ""
         match method, found[2] if found else "":
             case "PUT", "/config":
                 is_new = name not in self.connectors
+                if not is_new:
+                    self._delay(name)
+                    self.states = self.states_once_changed or self.states
                 self.connectors[name] = {**body, "name": name}
                 return 201 if is_new else 200, {"name": name, "config": self.connectors[name], "tasks": []}
+            case "PUT", "/stop" | "/resume" if name in self.connectors:
+                self._delay(name)
+                (self.stopped.add if found[2] == "/stop" else self.stopped.discard)(name)
+                return 202 if found[2] == "/resume" else 204, None
             case "GET", "/config" if name in self.connectors:
                 return 200, self.connectors[name]
             case "GET", "/status" if name in self.connectors:
@@ -140,8 +156,17 @@ class FakeConnect(FakeRest):
                 return 204, None
         return super().serve(method, path, body)
 
+    def _delay(self, name: str) -> None:
+        seen = ["STOPPED"] if name in self.stopped else self.states[0]
+        self._stale += [seen] * self.late
+
     def _status(self, name: str) -> dict[str, Any]:
-        own, *tasks = self.states.pop(0) if len(self.states) > 1 else self.states[0]
+        if self._stale:
+            own, *tasks = self._stale.pop(0)
+        elif name in self.stopped:
+            own, *tasks = ["STOPPED"]
+        else:
+            own, *tasks = self.states.pop(0) if len(self.states) > 1 else self.states[0]
         failed = {"trace": self.trace}
         return {
             "name": name,

@@ -44,6 +44,11 @@ def token(key, user, **claims):
     return jwt.encode(known | expires | claims, key, "RS256")
 
 
+def raw_token(key, **claims):
+    """Return a signed token whose claims are of any type."""
+    return jwt.PyJWS().encode(json.dumps(claims).encode(), key, "RS256")
+
+
 @dataclass
 class Writer:
     """What the ingest SDK is to the server."""

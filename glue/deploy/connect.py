@@ -2,13 +2,14 @@
 
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
 from glue.deploy.report import Change, Report
 from glue.errors import TapelineError, TransientError
-from glue.io.connect import Connect
+from glue.io.connect import Connect, ConnectorState
 from glue.io.rest import Refused
 from glue.settings import Settings
 
@@ -48,27 +49,51 @@ def _adapt(config: dict[str, str], settings: Settings) -> dict[str, str]:
 
 
 def create(server: Connect, connectors: dict[str, dict[str, str]], report: Report, timeout_s: float) -> None:
-    """Create what is missing, change what differs, and wait until all run.
+    """Create what is missing, change what differs, resume what is stopped, and wait until all run.
 
     Raises:
         TapelineError: the worker refuses a connector, or one fails; with its trace.
+        TransientError: it does not answer, or a connector does not run in `timeout_s`; the next run goes on.
     """
     for name, config in connectors.items():
         found = server.config(name)
-        if found == {**config, "name": name}:
-            report.exists(STEP, name, "" if report.is_dry_run else _await_running(server, name, timeout_s))
-            continue
+        is_same = found == {**config, "name": name}
         change: Change = "created" if found is None else "changed"
         if report.is_dry_run:
-            report.change(STEP, name, change)
+            report.exists(STEP, name) if is_same else report.change(STEP, name, change)
             continue
         try:
-            server.put(name, config)
+            if found is None:
+                server.put(name, config)
+            elif not is_same:
+                _change(server, name, config, timeout_s)
+            elif (state := server.state(name)) is not None and state.is_stopped:
+                server.resume(name)  # a deployment broke off between stop and resume
+            detail = _await_running(server, name, timeout_s)
         except Refused as error:
             raise TapelineError(f"connect/{name}.json: {server.where} refuses it: {error.message}") from None
         except TransientError as error:
             raise TransientError(f"connect/{name}.json: {error}; run the command again to go on") from None
-        report.change(STEP, name, change, _await_running(server, name, timeout_s))
+        if is_same:
+            report.exists(STEP, name, detail)
+        else:
+            report.change(STEP, name, change, detail)
+
+
+def _change(server: Connect, name: str, config: dict[str, str], timeout_s: float) -> None:
+    """Give a connector another configuration while it is stopped.
+
+    A worker tells states late: those of a connector that runs on could be from before the change. One that
+    has failed stops only with the change.
+    """
+    server.stop(name)
+    try:
+        server.put(name, config)
+    except Refused:
+        server.resume(name)
+        raise
+    _await(server, name, timeout_s, "stop", lambda state: state.is_stopped)
+    server.resume(name)
 
 
 def drop(server: Connect, connectors: dict[str, dict[str, str]], report: Report) -> None:
@@ -82,19 +107,25 @@ def drop(server: Connect, connectors: dict[str, dict[str, str]], report: Report)
 
 
 def _await_running(server: Connect, name: str, timeout_s: float) -> str:
+    state = _await(server, name, timeout_s, "run", lambda state: state.is_running or state.has_failed)
+    if state.has_failed:
+        trace = "\n  ".join(state.trace.splitlines()[:TRACE_LINES])
+        raise TapelineError(f"connect/{name}.json: the connector has failed:\n  {trace}")
+    tasks = len(state.states) - 1
+    return f"runs with {tasks} task{'s' if tasks > 1 else ''}"
+
+
+def _await(
+    server: Connect, name: str, timeout_s: float, verb: str, is_there: Callable[[ConnectorState], bool]
+) -> ConnectorState:
     deadline = time.monotonic() + timeout_s
     while True:
         state = server.state(name)
-        if state is not None and state.is_running:
-            tasks = len(state.states) - 1
-            return f"runs with {tasks} task{'s' if tasks > 1 else ''}"
-        if state is not None and state.has_failed:
-            trace = "\n  ".join(state.trace.splitlines()[:TRACE_LINES])
-            raise TapelineError(f"connect/{name}.json: the connector has failed:\n  {trace}")
+        if state is not None and is_there(state):
+            return state
         if time.monotonic() > deadline:
             seen = ", ".join(state.states) if state is not None else "unknown"
             raise TransientError(
-                f"connect/{name}.json: the connector does not run after {timeout_s:g} s (REST_TIMEOUT_MS): "
-                f"{seen}"
+                f"the connector does not {verb} after {timeout_s:g} s (REST_TIMEOUT_MS): {seen}"
             )
         time.sleep(POLL_S)

@@ -9,7 +9,7 @@ from glue.io.rest import UNAVAILABLE, Refused, Rest
 from glue.settings import Settings
 
 NOT_FOUND, CONFLICT = 404, 409
-FAILED, RUNNING = "FAILED", "RUNNING"
+FAILED, RUNNING, STOPPED = "FAILED", "RUNNING", "STOPPED"
 
 
 class ConnectorState(msgspec.Struct, frozen=True):
@@ -22,6 +22,11 @@ class ConnectorState(msgspec.Struct, frozen=True):
     def is_running(self) -> bool:
         """Whether the connector and at least one task run, and all of them."""
         return len(self.states) > 1 and set(self.states) == {RUNNING}
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether the connector is stopped and has no task that still runs."""
+        return set(self.states) == {STOPPED}
 
     @property
     def has_failed(self) -> bool:
@@ -49,6 +54,14 @@ class Connect(Rest):
             Refused: the worker refuses it; `message` is its reason.
         """
         self.call("PUT", f"/connectors/{quote(name)}/config", config)
+
+    def stop(self, name: str) -> None:
+        """End a connector's tasks until it is resumed; the state tells it a moment later."""
+        self.call("PUT", f"/connectors/{quote(name)}/stop")
+
+    def resume(self, name: str) -> None:
+        """Let a connector that was stopped or paused go on; the state tells it a moment later."""
+        self.call("PUT", f"/connectors/{quote(name)}/resume")
 
     def delete(self, name: str) -> None:
         """Delete a connector."""

@@ -13,7 +13,15 @@ from confluent_kafka import (
 )
 
 from glue.core.partition import is_watermark
-from glue.io.kafka import REQUEST_TIMEOUT_S, admin_client, end_offsets, partition_count, read_newest
+from glue.io.kafka import (
+    REQUEST_TIMEOUT_S,
+    admin_client,
+    end_offsets,
+    offset_ranges,
+    partition_count,
+    read_from,
+    read_newest,
+)
 from glue.io.registry import AvroReader, BadRecord, Registry
 from glue.settings import Settings
 
@@ -74,6 +82,22 @@ def committed_offsets(settings: Settings, group: str, partitions: list[TopicPart
         return [None] * len(partitions)
     offsets = (found.get(p.partition, -1) for p in partitions)
     return [offset if offset >= 0 else None for offset in offsets]
+
+
+def oldest_unread_ms(settings: Settings, group: str, topic: str) -> int | None:
+    """Return when the oldest record was appended that a group has not committed, None where it has all."""
+    partitions = [TopicPartition(topic, p) for p in range(partition_count(settings, topic))]
+    committed = committed_offsets(settings, group, partitions)
+    starts, ends = [], []
+    for found, at, (first, end) in zip(
+        partitions, committed, offset_ranges(settings, partitions), strict=True
+    ):
+        start = max(first, at or 0)
+        if start < end:  # there may be nothing but transaction markers
+            starts.append(TopicPartition(topic, found.partition, start))
+            ends.append(start + 1)
+    messages = read_from(settings, starts, ends) if starts else []
+    return min((message.timestamp()[1] for message in messages), default=None)
 
 
 def publish_latency(settings: Settings, since_ms: int) -> Latency:

@@ -1,8 +1,10 @@
 """What fakesnow 0.12 lacks to be the warehouse of Tapeline, each with its reason; goes as fakesnow grows."""
 
 import re
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -116,6 +118,21 @@ def without_keys(statement: exp.Expr) -> str:
     for column_key in list(statement.find_all(exp.PrimaryKeyColumnConstraint, exp.UniqueColumnConstraint)):
         (column_key.parent if isinstance(column_key.parent, exp.ColumnConstraint) else column_key).pop()
     return statement.sql(dialect="snowflake")
+
+
+def with_named_table(statement: exp.Alter, binds: Sequence[Any]) -> tuple[str, list[Any]]:
+    """Return an ALTER TABLE IDENTIFIER(?) with the table's name in it, and the binds that are left.
+
+    fakesnow splits one that adds several columns, and names the table in one of the parts only. It takes a
+    name of several quoted parts for one part.
+    """
+    statement, rest = statement.copy(), list(binds)
+    for table in list(statement.find_all(exp.Table)):
+        bound = table.this.this if isinstance(table.this, exp.DynamicIdentifier) else None
+        if isinstance(bound, exp.Placeholder):
+            order = [id(found) for found in statement.find_all(exp.Placeholder, bfs=False)]
+            table.replace(exp.to_table(str(rest.pop(order.index(id(bound)))), dialect="snowflake"))
+    return statement.sql(dialect="snowflake"), rest
 
 
 class StagedCopy:

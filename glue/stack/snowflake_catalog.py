@@ -47,23 +47,40 @@ def make_channels(duck: duckdb.DuckDBPyConnection, database: str) -> None:
 
 
 def forget_dropped(duck: duckdb.DuckDBPyConnection, statement: exp.Expr, place: list[str]) -> None:
-    """Forget the channels of a table that a DROP or CREATE OR REPLACE has taken away, and its flag.
+    """Forget channels and flags of the tables that a statement has taken away, renamed or made anew.
 
     Args:
         duck: the session's connection, after the statement.
-        statement: the statement.
+        statement: a DROP, CREATE or ALTER.
         place: current database and schema.
     """
-    is_replaced = isinstance(statement, exp.Create) and statement.args.get("replace")
-    if not (isinstance(statement, exp.Drop) or is_replaced) or statement.args.get("kind") != "TABLE":
-        return
+    tables = "SELECT database_name, schema_name, table_name FROM duckdb_tables()"
+    gone = duck.execute(
+        f"SELECT * FROM {EVOLVING} WHERE (database_name, schema_name, table_name) NOT IN ({tables})"
+    ).fetchall()
+    with_channels = duck.execute(
+        "SELECT database_name FROM duckdb_tables() WHERE schema_name || '.' || table_name = ?", [CHANNELS]
+    ).fetchall()
+    for (database,) in with_channels:
+        gone += duck.execute(
+            f'SELECT DISTINCT ?, schema_name, table_name FROM "{database}".{CHANNELS} '
+            f"WHERE (?, schema_name, table_name) NOT IN ({tables})",
+            [database, database],
+        ).fetchall()
+    if isinstance(statement, exp.Create) and statement.args.get("replace") and statement.kind == "TABLE":
+        gone.append(_names(statement, place))
+    for names in gone:
+        database, *table = names
+        if (database,) in with_channels:
+            duck.execute(
+                f'DELETE FROM "{database}".{CHANNELS} WHERE (schema_name, table_name) = (?, ?)', table
+            )
+        set_evolving(duck, list(names), False)
+
+
+def _names(statement: exp.Expr, place: list[str]) -> tuple[str, ...]:
+    """Return database, schema and name of the table that a statement is about."""
     table = statement.find(exp.Table)
     assert table is not None  # noqa: S101 - a statement about a table names it
     parts = [p.name if isinstance(p, exp.Identifier) and p.quoted else p.name.upper() for p in table.parts]
-    database, schema, name = [*place[: 3 - len(parts)], *parts]
-    made = "SELECT 1 FROM duckdb_tables() WHERE database_name = ? AND schema_name || '.' || table_name = ?"
-    if duck.execute(made, [database, CHANNELS]).fetchone():
-        duck.execute(
-            f'DELETE FROM "{database}".{CHANNELS} WHERE schema_name = ? AND table_name = ?', [schema, name]
-        )
-    set_evolving(duck, [database, schema, name], False)
+    return (*place[: 3 - len(parts)], *parts)

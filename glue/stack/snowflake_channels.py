@@ -15,6 +15,7 @@ from snowflake.connector.errors import ProgrammingError
 
 from glue.stack import snowflake_columns as columns
 from glue.stack.snowflake_catalog import CHANNELS, make_channels
+from glue.stack.snowflake_requests import Claim, Table
 from glue.stack.snowflake_session import SessionStore
 
 OK, NO_TABLE, BAD_COLUMN, NO_DATABASE, RETRY, NO_CHANNEL = 0, 4, 6, 8, 10, 19
@@ -33,51 +34,12 @@ class ChannelRefused(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
-    """A table by its three names."""
-
-    database: str
-    schema: str
-    name: str
-
-    @classmethod
-    def of(cls, request: dict[str, Any]) -> "Table":
-        """Read the names of a request; one in quotes is taken as it is."""
-        return cls(*(_plain(str(request.get(key) or "")) for key in ("database", "schema", "table")))
-
-    @property
-    def sql(self) -> str:
-        """The table in SQL."""
-        return ".".join(columns.quoted(part) for part in (self.database, self.schema, self.name))
-
-
-@dataclass(frozen=True, slots=True)
 class Channel:
     """Where a channel is: its owner and what is committed."""
 
     client_sequencer: int
     row_sequencer: int
     offset_token: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A channel's part in a chunk, as its writer states it."""
-
-    name: str
-    client_sequencer: int
-    row_sequencer: int
-    offset_token: str | None
-
-    @classmethod
-    def of(cls, request: dict[str, Any]) -> "Claim":
-        """Read a claim from a registration."""
-        return cls(
-            str(request.get("channel_name")),
-            int(request.get("client_sequencer") or 0),
-            int(request.get("row_sequencer") or 0),
-            request.get("offset_token"),
-        )
 
 
 class Channels:
@@ -229,7 +191,3 @@ class Channels:
                 yield duck
         except ProgrammingError as error:  # another session's transaction is open for too long
             raise ChannelRefused(RETRY, str(error.msg)) from None
-
-
-def _plain(name: str) -> str:
-    return name[1:-1].replace('""', '"') if name.startswith('"') else name

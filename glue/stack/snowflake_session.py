@@ -175,8 +175,11 @@ class Cursor(FakeSnowflakeCursor):
             return
         if isinstance(statement, exp.Create) and statement.kind == "TABLE":
             command = gaps.without_keys(statement)
+        if isinstance(statement, exp.Alter) and (binds := kwargs.get("binding_params") or params):
+            command, rest = gaps.with_named_table(statement, binds)
+            params, kwargs = None, kwargs | {"binding_params": rest or None}
         super().execute(command, params, *args, **kwargs)
-        if isinstance(statement, (exp.Drop, exp.Create)):
+        if isinstance(statement, exp.Drop | exp.Create | exp.Alter):
             forget_dropped(self._duck_conn, statement, session.place)
         if isinstance(statement, exp.Transaction):
             session.has_transaction = True

@@ -5,7 +5,8 @@ Every answer has HTTP status 200 and a status code of its own, as Snowflake's; w
 
 import logging
 import secrets
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import msgspec
 from starlette.concurrency import run_in_threadpool
@@ -14,12 +15,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from glue.stack.snowflake_blobs import BlobRefused, Blobs
-from glue.stack.snowflake_channels import NO_CHANNEL, OK, RETRY, ChannelRefused, Channels, Claim, Table
-from glue.stack.snowflake_users import Users
+from glue.stack.snowflake_channels import NO_CHANNEL, OK, RETRY, ChannelRefused, Channels
+from glue.stack.snowflake_requests import Blob, Chunk, Configure, Drop, Open, Register, Status, Table
+from glue.stack.snowflake_users import BAD_KEY, Users
 
 DEPLOYMENT_ID = 1
 MALFORMED = 11
 Body = dict[str, Any]
+R = TypeVar("R", bound=msgspec.Struct)
 
 logger = logging.getLogger("uvicorn.error")
 
@@ -35,20 +38,17 @@ class Streaming:
     @property
     def routes(self) -> list[Route]:
         """The endpoints, and the one for telemetry, which is thrown away."""
-        endpoints = {
-            "client/configure": self.configure,
-            "channels/open": self.open,
-            "channels/status": self.status,
-            "channels/drop": self.drop,
-            "channels/write/blobs": self.register,
-        }
         return [
-            *(self._route(f"/v1/streaming/{path}/", answer) for path, answer in endpoints.items()),
+            self._route("client/configure", Configure, self.configure),
+            self._route("channels/open", Open, self.open),
+            self._route("channels/status", Status, self.status),
+            self._route("channels/drop", Drop, self.drop),
+            self._route("channels/write/blobs", Register, self.register),
             Route("/telemetry/send/sessionless", _thanks, methods=["POST"]),
             Route("/telemetry/send", _thanks, methods=["POST"]),
         ]
 
-    def configure(self, _request: Body) -> Body:
+    def configure(self, _request: Configure) -> Body:
         """Give a client a prefix of its own for its blobs, and the folder where they go."""
         stage: Body = {
             "locationType": "LOCAL_FS",
@@ -69,10 +69,10 @@ class Streaming:
             "stage_location": stage,
         }
 
-    def open(self, request: Body) -> Body:
+    def open(self, request: Open) -> Body:
         """Open a channel: the client owns it from now on, and learns what is committed."""
-        table, name = Table.of(request), str(request.get("channel"))
-        channel, table_columns = self._channels.open(table, name, request.get("offset_token"))
+        table, name = request.place, request.channel
+        channel, table_columns = self._channels.open(table, name, request.offset_token)
         return {
             "status_code": OK,
             "database": table.database,
@@ -87,11 +87,11 @@ class Streaming:
             "encryption_key_id": self._blobs.key_id,
         }
 
-    def status(self, request: Body) -> Body:
+    def status(self, request: Status) -> Body:
         """Tell what is committed through channels."""
         found: list[Body] = []
-        for asked in request.get("channels") or []:
-            channel = self._channels.find(Table.of(asked), str(asked.get("channel_name")))
+        for asked in request.channels:
+            channel = self._channels.find(asked.place, asked.channel_name)
             if channel is None:
                 found.append({"status_code": NO_CHANNEL})
                 continue
@@ -105,10 +105,10 @@ class Streaming:
             )
         return {"status_code": OK, "message": "Success", "channels": found}
 
-    def drop(self, request: Body) -> Body:
+    def drop(self, request: Drop) -> Body:
         """Forget a channel."""
-        table, name = Table.of(request), str(request.get("channel"))
-        self._channels.drop(table, name, request.get("client_sequencer"))
+        table, name = request.place, request.channel
+        self._channels.drop(table, name, request.client_sequencer)
         names: Body = {
             "database": table.database,
             "schema": table.schema,
@@ -117,30 +117,27 @@ class Streaming:
         }
         return {"status_code": OK, "message": "Success", **names}
 
-    def register(self, request: Body) -> Body:
+    def register(self, request: Register) -> Body:
         """Write the rows of blobs; every chunk is written or refused by itself."""
-        if not request.get("blobs"):
-            return {"status_code": MALFORMED, "message": "no blobs", "blobs": []}
         answers = []
-        for blob in request["blobs"]:
-            chunks = [self._chunk(blob, chunk) for chunk in blob.get("chunks") or []]
+        for blob in request.blobs:
+            chunks = [self._chunk(blob, chunk) for chunk in blob.chunks]
             answers.append({"chunks": chunks})
             codes = {channel["status_code"] for chunk in chunks for channel in chunk["channels"]}
             if RETRY not in codes:  # else the client asks for it once more
-                self._discard(str(blob.get("path")))
+                self._discard(blob.path)
         self._blobs.prune()
         return {"status_code": OK, "message": "Success", "blobs": answers}
 
-    def _chunk(self, blob: Body, chunk: Body) -> Body:
-        table = Table.of(chunk)
-        claims = [Claim.of(channel) for channel in chunk.get("channels") or []]
+    def _chunk(self, blob: Blob, chunk: Chunk) -> Body:
+        table, claims = chunk.place, chunk.channels
         message: str | None = None
         try:
             codes = self._channels.judge(table, claims)
             if codes is None:
-                codes = self._write(blob, chunk, table, claims)
+                codes = self._write(blob, chunk, table)
         except (BlobRefused, ChannelRefused) as refused:
-            logger.warning("chunk of %s refused with %d: %s", blob.get("path"), refused.code, refused)
+            logger.warning("chunk of %s refused with %d: %s", blob.path, refused.code, refused)
             codes, message = {claim.name: refused.code for claim in claims}, str(refused)
         return {
             "database": table.database,
@@ -157,31 +154,31 @@ class Streaming:
             ],
         }
 
-    def _write(self, blob: Body, chunk: Body, table: Table, claims: list[Claim]) -> dict[str, int]:
+    def _write(self, blob: Blob, chunk: Chunk, table: Table) -> dict[str, int]:
         with self._blobs.parquet(
-            str(blob.get("path") or ""),
-            str(blob.get("md5") or ""),
-            int(blob.get("bdec_version") or 0),
-            int(chunk.get("chunk_start_offset") or 0),
-            int(chunk.get("chunk_length") or 0),
-            str(chunk.get("chunk_md5") or ""),
+            blob.path,
+            blob.md5,
+            blob.bdec_version,
+            chunk.chunk_start_offset,
+            chunk.chunk_length,
+            chunk.chunk_md5,
         ) as file:
-            return self._channels.write(table, claims, file, int((chunk.get("eps") or {}).get("rows") or 0))
+            return self._channels.write(table, chunk.channels, file, chunk.eps.rows)
 
     def _discard(self, path: str) -> None:
         try:
             self._blobs.remove(path)
-        except BlobRefused:  # its name was refused, there is nothing to remove
+        except (BlobRefused, OSError):  # its name was refused, there is nothing to remove
             return
 
-    def _route(self, path: str, answer: Any) -> Route:
+    def _route(self, path: str, kind: type[R], answer: Callable[[R], Body]) -> Route:
         async def serve(request: Request) -> Response:
             token = request.headers.get("Authorization", "").removeprefix("Bearer ")
             if not self._users.is_signed(token):
-                text = "JWT token is invalid."
-                return JSONResponse({"code": "390144", "message": text, "success": False}, status_code=401)
+                code, text = BAD_KEY
+                return JSONResponse({"code": code, "message": text, "success": False}, status_code=401)
             try:
-                body = msgspec.json.decode(await request.body(), type=dict[str, Any])
+                body = msgspec.json.decode(await request.body(), type=kind)
             except msgspec.MsgspecError as error:
                 return JSONResponse({"status_code": MALFORMED, "message": str(error)})
             try:
@@ -190,7 +187,7 @@ class Streaming:
                 logger.warning("%s refused with %d: %s", path, refused.code, refused)
                 return JSONResponse({"status_code": refused.code, "message": str(refused)})
 
-        return Route(path, serve, methods=["POST"])
+        return Route(f"/v1/streaming/{path}/", serve, methods=["POST"])
 
 
 async def _thanks(_request: Request) -> Response:

@@ -8,7 +8,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from itertools import count
 from pathlib import Path
@@ -32,6 +32,7 @@ from glue.core.bars import Bar
 from glue.core.dead_letters import DeadLetter
 from glue.deploy import connect as connectors
 from glue.deploy.report import Report
+from glue.errors import TapelineError
 from glue.io.connect import Connect
 from glue.io.kafka import client_config, read_to_end
 from glue.io.registry import AvroWriter, Registry
@@ -222,28 +223,41 @@ def test_a_bar_that_does_not_fit_is_a_dead_letter_and_the_rest_flows(core: Deplo
     assert "long" not in core.rows()
 
 
-def test_a_new_nullable_field_becomes_a_column(core: Deployed) -> None:
+def put_record(settings: Settings, schema_id: int, schema: Any, record: dict[str, Any]) -> None:
+    """Put a record of another schema than the contract's on the topic of bars."""
+    out = io.BytesIO()
+    fastavro.schemaless_writer(out, fastavro.parse_schema(schema), record)
+    producer = Producer(client_config(settings))
+    value = b"\0" + schema_id.to_bytes(4, "big") + out.getvalue()
+    producer.produce(settings.agg_output_topic, value, record["bar_id"], 0)
+    producer.flush(30)
+
+
+def test_new_nullable_fields_become_columns(core: Deployed) -> None:
     schema = json.loads((Path(__file__).parents[2] / "schemas" / "bar_1s.avsc").read_text())
-    schema["fields"].append({"name": "venue", "type": ["null", "string"], "default": None})
+    seen = {"type": "long", "logicalType": "timestamp-millis"}
+    kinds = {"venue": "string", "spread": "double", "orders": "long", "is_open": "boolean", "seen": seen}
+    kinds["flags"] = {"type": "array", "items": "string"}
+    schema["fields"] += [{"name": n, "type": ["null", kind], "default": None} for n, kind in kinds.items()]
     with SchemaRegistryClient({"url": core.settings.schema_registry_url}) as registry:
         subject = f"{core.settings.agg_output_topic}-value"
         schema_id = registry.register_schema(subject, Schema(json.dumps(schema), "AVRO"))
-    bar = some_bars(1)[0]
-    record = msgspec.structs.asdict(bar) | {"venue": "XNAS"}
-    out = io.BytesIO()
-    fastavro.schemaless_writer(out, fastavro.parse_schema(schema), record)
-    producer = Producer(client_config(core.settings))
-    value = b"\0" + schema_id.to_bytes(4, "big") + out.getvalue()
-    producer.produce(core.settings.agg_output_topic, value, bar.bar_id, 0)
-    producer.flush(30)
+    bars = some_bars(2)
+    more = {"venue": "XNAS", "spread": 0.125, "orders": 7, "is_open": True, "flags": ["a", "b"]}
+    more["seen"] = datetime(2023, 11, 14, 22, 13, 20, 123000, UTC)
+    for bar in bars:
+        put_record(core.settings, schema_id, schema, msgspec.structs.asdict(bar) | more)
 
-    core.wait_for([bar])
+    core.wait_for(bars)
 
     found = query(
         core.settings,
-        f"SELECT BAR_ID, VENUE FROM {core.settings.snow_database}.CORE.FACT_TICKS_1S WHERE VENUE IS NOT NULL",
+        "SELECT BAR_ID, VENUE, SPREAD, ORDERS, IS_OPEN, FLAGS[1]::VARCHAR, SEEN "
+        f"FROM {core.settings.snow_database}.CORE.FACT_TICKS_1S WHERE VENUE IS NOT NULL",
     )
-    assert found == [(bar.bar_id, "XNAS")]
+    seen_at = datetime(2023, 11, 14, 22, 13, 20, 123000)  # noqa: DTZ001
+    wanted = ("XNAS", 0.125, 7, True, "b", seen_at)
+    assert sorted(found) == sorted((bar.bar_id, *wanted) for bar in bars)
     plain = some_bars(1)
     BarTopic(core.settings).put(plain)
     core.wait_for(plain)
@@ -260,6 +274,19 @@ def test_a_connector_paused_deleted_and_made_again_goes_on(core: Deployed) -> No
         core.delete()
         put_more()
         core.create()
+    core.wait_for(bars)
+
+
+def test_a_changed_configuration_is_judged_by_its_own_states(core: Deployed) -> None:
+    config = core.config
+    unmakeable = {"name": "deployed.too.wide", "replication.factor": "3"}  # of one broker
+    core.config = config | {f"errors.deadletterqueue.topic.{key}": text for key, text in unmakeable.items()}
+    with pytest.raises(TapelineError, match="the connector has failed"):
+        core.create()
+    core.config = config
+    core.create()
+    bars = some_bars(5)
+    BarTopic(core.settings).put(bars)
     core.wait_for(bars)
 
 
@@ -317,7 +344,14 @@ def test_status_tells_state_lag_and_the_committed_offset(core: Deployed) -> None
     assert seen[CORE].is_running
     assert seen[CORE].channels == [Channel(f"{core.settings.agg_output_topic}_0", str(end - 1))]
     assert seen[DLT].state == MISSING
-    assert (level.seen, level.is_met) == ("1 run", True)
+    assert (level.seen, level.is_met) == (f"{DLT}: {MISSING}", False)
+    assert seen[CORE].waiting_s == 0
+
+    core.call("PUT", "/pause")
+    BarTopic(core.settings).put(some_bars(1))
+    until(lambda: look(core.settings, with_channels=False)[0].waiting_s > 1, "a record that waits")
+    core.call("PUT", "/resume")
+    until(lambda: look(core.settings, with_channels=False)[0].waiting_s == 0, "no record that waits")
 
 
 def test_no_secret_is_told(core: Deployed, connect_worker: RunningStack) -> None:

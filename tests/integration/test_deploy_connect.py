@@ -52,6 +52,44 @@ def test_a_changed_file_changes_the_connector(worker, capsys):
     assert worker.connectors["bars"]["tasks.max"] == "1"
 
 
+def test_a_change_is_judged_by_the_states_that_come_after_it(worker, capsys):
+    worker.connectors["bars"] = CONFIG | {"name": "bars", "tasks.max": "4"}
+    worker.late, worker.trace = 1, "org.x.Broken"
+    worker.states, worker.states_once_changed = [["RUNNING", "RUNNING"]], [["RUNNING", "FAILED"]]
+    with pytest.raises(TapelineError, match=r"the connector has failed:\n  org\.x\.Broken"):
+        main(["connect"])
+
+    worker.connectors["bars"]["tasks.max"] = "4"
+    worker.states_once_changed = [["RUNNING", "RUNNING"]]
+    capsys.readouterr()
+    assert main(["connect", "--json"]) == 0
+    assert outcomes(capsys) == [("bars", "changed")]
+    assert not worker.stopped
+
+
+def test_a_change_that_is_refused_leaves_the_connector_running(worker):
+    worker.connectors["bars"] = CONFIG | {"name": "bars", "tasks.max": "4"}
+    worker.times(1, "PUT .*/config", (400, {"error_code": 400, "message": "no such class"}))
+    with pytest.raises(TapelineError, match=r"connect/bars\.json: .*no such class"):
+        main(["connect"])
+    assert not worker.stopped
+    assert worker.connectors["bars"]["tasks.max"] == "4"
+
+
+@pytest.mark.parametrize("breaks_at", ["PUT .*/config", "PUT .*/resume"])
+def test_a_change_that_breaks_off_is_gone_on_with(worker, capsys, breaks_at):
+    worker.connectors["bars"] = CONFIG | {"name": "bars", "tasks.max": "4"}
+    worker.times(1, breaks_at, (200, {}), after_s=1.2)
+    with pytest.raises(TransientError, match=r"connect/bars\.json: .*run the command again to go on"):
+        main(["connect"])
+    capsys.readouterr()
+
+    assert main(["connect", "--json"]) == 0
+    assert outcomes(capsys)[0][0] == "bars"
+    assert not worker.stopped
+    assert worker.connectors["bars"]["tasks.max"] == "1"
+
+
 def test_a_dry_run_changes_nothing(worker, capsys):
     assert main(["connect", "--json", "--dry-run"]) == 0
     assert outcomes(capsys) == [("bars", "would be created")]

@@ -317,5 +317,20 @@ def test_a_statement_that_fails_is_an_error_of_sql_at_once(cursor):
         assert time.monotonic() - began < 2
 
 
+@pytest.mark.parametrize("name", ["RAW.GROWN", 'RAW."GROWN"', '"RAW"."GROWN"'])
+def test_several_columns_are_added_at_once_to_a_table_that_is_bound(cursor, name):
+    cursor.execute("CREATE OR REPLACE TABLE RAW.GROWN (N NUMBER(9,0))")
+    cursor.execute(
+        "alter table identifier(?) add column if not exists \"QTY\" DOUBLE comment 'as the connector', "
+        'if not exists "FLAG" BOOLEAN comment \'what for?\', if not exists "N" VARCHAR, '
+        'if not exists "small" VARIANT',
+        (name,),
+    )
+    columns = [column[:2] for column in cursor.execute("DESC TABLE RAW.GROWN").fetchall()]
+    assert columns[1:] == [("QTY", "FLOAT"), ("FLAG", "BOOLEAN"), ("small", "VARIANT")]
+    cursor.execute("alter table identifier(?) add column LAST VARCHAR", (name,))
+    assert "LAST" in [column[0] for column in cursor.execute("DESC TABLE RAW.GROWN").fetchall()]
+
+
 def test_the_stack_names_the_whole_way_in_in_one_setting(stack: RunningStack):
     assert stack.settings_env["SNOW_ACCOUNT"].startswith("http://TAPELINE:tapeline@127.0.0.1:")

@@ -1,6 +1,7 @@
 """Snowpipe Streaming of the local Snowflake, by a writer that speaks it without the connector."""
 
 import base64
+import json
 import threading
 import urllib.error
 import urllib.request
@@ -15,12 +16,12 @@ import pytest
 
 from glue.io.snowflake import connect
 from tests.processes import restart, until
-from tests.streams import SCHEMA, Writer, der, md5, new_key, token
+from tests.streams import SCHEMA, Writer, der, md5, new_key, raw_token, token
 from tests.warehouse import query
 
 pytestmark = pytest.mark.stack
 USER = "STREAMER"
-OK, NO_TABLE, BAD_COLUMN, RETRY, GONE, OTHER_OWNER, GAP, SIBLING = 0, 4, 6, 10, 19, 20, 21, 22
+OK, NO_TABLE, BAD_COLUMN, RETRY, MALFORMED, GONE, OTHER_OWNER, GAP, SIBLING = 0, 4, 6, 10, 11, 19, 20, 21, 22
 WRONG_LENGTH, WRONG_ROW_COUNT, WRONG_NAME, WRONG_FORMAT, WRONG_COLUMNS, WRONG_VERSION = 30, 31, 34, 38, 40, 42
 numbers = count(1)
 
@@ -223,14 +224,48 @@ def test_a_table_that_no_stream_can_fill_is_refused(warehouse, writer):
     assert writer.open()["status_code"] == BAD_COLUMN
 
 
-def test_channels_are_forgotten_with_their_table(warehouse, writer):
-    opened = writer.open()
-    assert writer.register(writer.blob(opened, [row(1)]), claim(opened, 1)) == [OK]
-    query(warehouse, f"CREATE OR REPLACE TABLE STREAMS.S.{writer.table} (ID NUMBER(38,0))")
+@pytest.mark.parametrize(
+    "statements",
+    [
+        ["CREATE OR REPLACE TABLE {table} (ID NUMBER(38,0))"],
+        ["DROP TABLE {table}"],
+        ["ALTER TABLE {table} RENAME TO {schema}.OLD"],
+        ["DROP SCHEMA {schema}", "CREATE SCHEMA {schema}"],
+    ],
+)
+def test_channels_are_forgotten_with_their_table(warehouse, writer, statements):
+    writer.schema = f"GONE{next(numbers)}"
+    schema = f"{writer.database}.{writer.schema}"
+    table = f"{schema}.T"
+    with connect(warehouse, "setup", role="") as connection, connection.cursor() as cursor:
+        cursor.execute(f"CREATE SCHEMA {schema}")
+        writer.table = "STAYS"
+        cursor.execute(f"CREATE TABLE {schema}.STAYS (ID NUMBER(38,0))")
+        writer.open()
+        writer.table = "T"
+        cursor.execute(f"CREATE TABLE {table} (ID NUMBER(38,0))")
+        cursor.execute(f"ALTER TABLE {table} SET ENABLE_SCHEMA_EVOLUTION = TRUE")
+        opened = writer.open(offset_token="7")  # noqa: S106
+        assert writer.committed == "7"
 
-    assert writer.status()["status_code"] == GONE
-    assert writer.register(writer.blob(opened, [row(2)]), claim(opened, 2)) == [GONE]
-    assert writer.open()["offset_token"] is None
+        for statement in statements:
+            cursor.execute(statement.format(table=table, schema=schema))
+        cursor.execute(f"CREATE TABLE IF NOT EXISTS {table} (ID NUMBER(38,0))")
+
+        assert writer.status()["status_code"] == GONE
+        assert writer.register(writer.blob(opened, [row(2)]), claim(opened, 1)) == [GONE]
+        assert writer.open()["offset_token"] is None
+        cursor.execute(f"USE SCHEMA {schema}")
+        shown = {shown["name"]: shown for shown in dicts(cursor.execute("SHOW TABLES LIKE 'T'"))}
+        assert shown["T"]["enable_schema_evolution"] == "N"
+        if "TABLE" in statements[0]:
+            writer.table = "STAYS"
+            assert writer.status()["status_code"] == OK
+
+
+def dicts(cursor):
+    names = [column.name for column in cursor.description]
+    return [dict(zip(names, values, strict=True)) for values in cursor.fetchall()]
 
 
 def test_a_dropped_channel_is_gone(writer):
@@ -258,6 +293,10 @@ def test_channels_are_shown_by_sql(warehouse, writer):
         lambda key: token(key, "TAPELINE"),
         lambda key: token(key, USER, exp=datetime.now(UTC) - timedelta(minutes=5)),
         lambda key: "nonsense",
+        lambda key: raw_token(key, iss=5),
+        lambda key: raw_token(key, iss=["127", USER, "SHA256:x"]),
+        lambda key: token(key, USER, exp=[1]),
+        lambda key: token(key, USER, nbf=float("inf")),
     ],
 )
 def test_only_a_registered_key_opens_the_door(writer, key, bad):
@@ -266,6 +305,53 @@ def test_only_a_registered_key_opens_the_door(writer, key, bad):
         writer.open()
     assert refused.value.code == 401
     refused.value.close()
+
+
+@pytest.mark.parametrize("claims", [{"iss": 5}, {"iss": ["127", USER]}])
+def test_a_login_by_a_token_of_another_form_is_refused(writer, key, claims):
+    login = {
+        "data": {"LOGIN_NAME": USER, "AUTHENTICATOR": "SNOWFLAKE_JWT", "TOKEN": raw_token(key, **claims)}
+    }
+    request = urllib.request.Request(f"{writer.url}/session/v1/login-request", json.dumps(login).encode())
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        assert json.loads(answer.read())["code"] == "390144"
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("client/configure", []),
+        ("channels/open", {"channel": "c"}),
+        ("channels/open", {"channel": "c", "database": "STREAMS", "schema": "S", "table": "T\0"}),
+        ("channels/open", {"channel": 5, "database": "STREAMS", "schema": "S", "table": "T"}),
+        ("channels/status", {"channels": [5]}),
+        ("channels/status", {"channels": 5}),
+        ("channels/drop", {"channel": "c", "database": "STREAMS", "schema": None, "table": "T"}),
+        ("channels/write/blobs", {"blobs": [5]}),
+        ("channels/write/blobs", {"blobs": []}),
+        ("channels/write/blobs", {"blobs": [{"path": "a\0.bdec"}]}),
+        ("channels/write/blobs", {}),
+    ],
+)
+def test_a_request_of_another_form_is_told_as_such(writer, path, body):
+    assert writer.post(path, body)["status_code"] == MALFORMED
+
+
+@pytest.mark.parametrize("wrong", [{"client_sequencer": "abc"}, {"row_sequencer": None}, {"channel_name": 5}])
+def test_a_claim_of_another_form_is_told_as_such(warehouse, writer, wrong):
+    opened = writer.open()
+    blob = writer.blob(opened, [row(1)])
+    chunk = writer.place | blob["chunk"] | {"channels": [claim(opened, 1) | wrong]}
+    told = {key: blob[key] for key in ("path", "md5", "bdec_version")} | {"chunks": [chunk]}
+    assert writer.post("channels/write/blobs", {"blobs": [told]})["status_code"] == MALFORMED
+    assert writer.register(blob, claim(opened, 1)) == [OK], "the blob is still there"
+    assert ids(warehouse, writer) == [1]
+
+
+def test_a_path_too_long_for_a_file_is_refused(writer):
+    opened = writer.open()
+    blob = writer.blob(opened, [row(1)]) | {"path": "x" * 5000 + ".bdec"}
+    assert writer.register(blob, claim(opened, 1)) == [WRONG_NAME]
 
 
 def test_a_writer_waits_for_an_open_transaction_and_is_told_to_try_again(warehouse, writer):

@@ -47,3 +47,24 @@ def test_a_table_whose_default_uses_a_macro_of_fakesnow_outlives_a_restart(tmp_p
     cursor.execute("INSERT INTO D.S.T (I) VALUES (2)")
     assert cursor.execute("SELECT I FROM D.S.T WHERE L IS NOT NULL ORDER BY I").fetchall() == [(1,), (2,)]
     again.close()
+
+
+@pytest.mark.parametrize(
+    ("sql", "binds", "named", "left"),
+    [
+        ("alter table identifier(?) add A INT, B INT", ["d.s.t"], "ALTER TABLE d.s.t ADD A INT, B INT", []),
+        ("alter table identifier(?) drop column A", ['"D"."s.x"'], 'ALTER TABLE "D"."s.x" DROP COLUMN A', []),
+        ("alter table identifier(?) rename to identifier(?)", ["a", "b"], "ALTER TABLE a RENAME TO b", []),
+        ("alter table t add A INT default ?", [7], "ALTER TABLE t ADD A INT DEFAULT ?", [7]),
+        (
+            "alter table identifier(?) add A INT default ?, B INT",
+            ["t", 7],
+            "ALTER TABLE t ADD A INT DEFAULT ?, B INT",
+            [7],
+        ),
+    ],
+)
+def test_a_bound_table_is_named_and_other_binds_are_left(sql, binds, named, left) -> None:
+    statement = parse_one(sql, read="snowflake")
+    assert isinstance(statement, exp.Alter)
+    assert gaps.with_named_table(statement, binds) == (named, left)

@@ -3,10 +3,11 @@
 import pytest
 from rich.console import Console
 
+from glue.connectors import MISSING, Connector
 from glue.engine import Engine, local_engine
 from glue.io.topic_stats import Latency
 from glue.settings import Settings
-from glue.status import Part, Status, Warehouse, render
+from glue.status import WAITING_S, Part, Status, Warehouse, _connectors_level, render
 
 
 def table(engine: Engine, *parts: Part) -> list[str]:
@@ -33,3 +34,23 @@ def table(engine: Engine, *parts: Part) -> list[str]:
 )
 def test_the_engine_has_one_line(engine, parts, says):
     assert table(engine, *parts) == [says]
+
+
+def connector(name: str, state: str = "RUNNING", *tasks: str, problem: str = "", waiting_s: float = 0):
+    return Connector(name, state, list(tasks), problem, [], None, waiting_s)
+
+
+@pytest.mark.parametrize(
+    ("connectors", "seen", "is_met"),
+    [
+        ([connector("a", MISSING), connector("b", MISSING)], "none deployed", None),
+        ([connector("a", "RUNNING", "RUNNING"), connector("b", "RUNNING", "RUNNING")], "2 run", True),
+        ([connector("a", MISSING), connector("b", "RUNNING", "RUNNING")], "a: not deployed", False),
+        ([connector("a", "RUNNING", "FAILED", problem="org.x.Broken")], "a: org.x.Broken", False),
+        ([connector("a", "RUNNING", "RUNNING", waiting_s=WAITING_S - 1)], "1 run", True),
+        ([connector("a", "RUNNING", "RUNNING", waiting_s=200.4)], "a: a record waits for 200 s", False),
+    ],
+)
+def test_connectors_are_good_where_all_run_and_write(connectors, seen, is_met):
+    level = _connectors_level(connectors)
+    assert (level.seen, level.is_met) == (seen, is_met)
