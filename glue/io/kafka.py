@@ -188,21 +188,39 @@ def read_to_end(settings: Settings, topic: str, *, is_whole: bool = False) -> li
 
 
 def read_newest(settings: Settings, topic: str, since_ms: int, limit: int) -> list[Message]:
-    """Read the committed records appended since a time, at most about `limit` a partition."""
+    """Read the committed records appended since a time, at most about the last `limit` of a partition."""
+    spans = _since(settings, topic, since_ms)
+    for start, end in spans:
+        start.offset = max(start.offset, end - limit)
+    return read_from(settings, [start for start, _ in spans])
+
+
+def read_oldest(settings: Settings, topic: str, since_ms: int, limit: int) -> list[Message]:
+    """Read the committed records appended since a time, at most about the first `limit` of a partition."""
+    spans = _since(settings, topic, since_ms)
+    return read_from(
+        settings, [start for start, _ in spans], [min(start.offset + limit, end) for start, end in spans]
+    )
+
+
+def _since(settings: Settings, topic: str, since_ms: int) -> list[tuple[TopicPartition, int]]:
+    """Return of each partition where the records appended since a time begin, and its end."""
     partitions = range(partition_count(settings, topic))
     consumer = reader(settings)
     try:
         starts = consumer.offsets_for_times(
             [TopicPartition(topic, p, since_ms) for p in partitions], REQUEST_TIMEOUT_S
         )
+        spans = []
         for start in starts:
             _, end = consumer.get_watermark_offsets(start, REQUEST_TIMEOUT_S)
-            start.offset = max(start.offset, end - limit) if start.offset >= 0 else end
+            start.offset = start.offset if start.offset >= 0 else end
+            spans.append((start, end))
     except KafkaException:
         raise unreachable(settings) from None
     finally:
         consumer.close()
-    return read_from(settings, starts)
+    return spans
 
 
 def publish(settings: Settings, topic: str, key: str, value: bytes | None) -> None:
