@@ -14,9 +14,9 @@ from glue.io.marts import DRAWN, QUERIES, Mart, read_marts
 from glue.io.topic_stats import written_ms
 from glue.settings import shown
 from webapp import state
-from webapp.client import FactChart, Moment, Rows, SymbolPicker, TimeLines
+from webapp.client import FactChart, Moment, Rows, TimeLines
 from webapp.flushes import FRESH_S, LOOK_S, Flushes
-from webapp.frame import frame
+from webapp.frame import frame, symbol_picker
 from webapp.shared import Shared
 
 BANDS = "Volatility bands"
@@ -144,9 +144,7 @@ def warehouse_page() -> rx.Component:
     return frame(
         "Warehouse",
         rx.el.div(
-            SymbolPicker.create(
-                symbols=state.Live.symbols, symbol=Warehouse.symbol, on_pick=Warehouse.choose
-            ),
+            symbol_picker(Warehouse.symbol, Warehouse.choose),
             rx.el.button(
                 rx.cond(Warehouse.is_asking, "Asking …", "Refresh"),
                 type="button",
