@@ -11,7 +11,6 @@ from glue.intake import now_ms
 from glue.io.bar_progress import KafkaTopics
 from glue.io.registry import Registry, subjects
 from glue.io.state_topic import RECENT_MS, Checkpoint
-from glue.io.topic_stats import active_groups
 from glue.presence import running
 from glue.settings import Settings, shown
 from glue.stack import Stack
@@ -66,10 +65,11 @@ def answering(settings: Settings, parts: list[Part], *, broker: bool, connect: b
     return found
 
 
-def jobs_elsewhere(settings: Settings, parts: list[Part]) -> list[Part]:
+def jobs_elsewhere(settings: Settings, parts: list[Part], active: set[str]) -> list[Part]:
     """Return worker, engine and loaders as far as they are not among the parts of this machine.
 
-    A worker is known by its checkpoints, the others by the members of their groups.
+    A worker is known by its checkpoints, the others by the members of their groups: `active` are the groups
+    that have one.
 
     Raises:
         TapelineError: no broker answers, or a topic is not there.
@@ -82,7 +82,6 @@ def jobs_elsewhere(settings: Settings, parts: list[Part]) -> list[Part]:
     groups = {"rollup": settings.snowflake_loader_group, "stage_raw": settings.snowflake_raw_group}
     if not settings.ksqldb_url:
         groups = {ENGINE: settings.agg_group} | groups
-    active = active_groups(settings)
     return found + [job(name, group, active) for name, group in groups.items() if name not in here]
 
 

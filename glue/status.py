@@ -20,6 +20,7 @@ from glue.intake import now_ms
 from glue.io.topic_stats import (
     Lag,
     Latency,
+    active_groups,
     bar_latency,
     consumer_lag,
     dead_letters,
@@ -105,16 +106,17 @@ def collect(settings: Settings, *, with_channels: bool = True) -> Status:
     lag: list[Lag] = []
     reasons: Counter[str] = Counter()
     try:
+        active = active_groups(settings)
+        has_broker = True  # what fails from here on may be the registry
         since_ms = now_ms() - WINDOW_S * 1000
         publish = publish_latency(settings, since_ms)
         bars = bar_latency(settings, since_ms)
         waits_ms = _waits_ms(settings, bars, since_ms)
         reasons = dead_letters(settings, now_ms() - DEAD_LETTERS_S * 1000)
-        parts += jobs_elsewhere(settings, parts)
+        parts += jobs_elsewhere(settings, parts, active)
     except TapelineError as error:
         levels.append(ServiceLevel("broker and registry", "answer", str(error), False))
     else:
-        has_broker = True
         lag = [row for group, topic in engine.reads for row in consumer_lag(settings, group, topic)]
         for group, topic in (
             (settings.snowflake_loader_group, settings.agg_output_topic),

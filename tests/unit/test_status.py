@@ -8,11 +8,12 @@ from glue import status as status_module
 from glue.core.partition import Shard
 from glue.core.resume import Position, Snapshot
 from glue.engine import Engine, local_engine
+from glue.errors import TransientError
 from glue.io.state_topic import Checkpoint
 from glue.io.topic_stats import Latency, first_due_ms
 from glue.parts import ANSWERS, NOT_HERE, Part, answering, job, jobs_elsewhere, worker
 from glue.settings import Settings
-from glue.status import Status, Warehouse, _engine_level, _parts_level, _waits_ms, render
+from glue.status import Status, Warehouse, _engine_level, _parts_level, _waits_ms, collect, render
 
 
 def table(engine: Engine, *parts: Part) -> list[str]:
@@ -70,21 +71,35 @@ def test_a_job_of_another_machine_is_known_by_the_members_of_its_group():
 
 
 def test_what_is_here_is_not_looked_for_elsewhere(monkeypatch):
-    monkeypatch.setattr(parts_module, "active_groups", lambda settings: {"tapeline-aggregate"})
     monkeypatch.setattr(parts_module, "KafkaTopics", lambda settings: _Topics())
     monkeypatch.setattr(parts_module, "now_ms", lambda: NOW)
     settings = Settings(_env_file=None, ksqldb_url="")
-    told = {part.name: part.state for part in jobs_elsewhere(settings, [])}
+    told = {part.name: part.state for part in jobs_elsewhere(settings, [], {settings.agg_group})}
     assert told == {
         "replay-0of2": "running", "aggregate": "running", "rollup": NOT_HERE, "stage_raw": NOT_HERE
     }  # fmt: skip
     here = [Part("replay", "running", 7), Part("rollup", "running", 8)]
-    assert [part.name for part in jobs_elsewhere(settings, here)] == ["aggregate", "stage_raw"]
+    assert [part.name for part in jobs_elsewhere(settings, here, set())] == ["aggregate", "stage_raw"]
 
 
 class _Topics:
     def checkpoints(self) -> list[Checkpoint]:
         return [checkpoint(900)]
+
+
+def test_a_registry_that_is_away_does_not_hide_the_broker(monkeypatch):
+    def away(settings: Settings, since_ms: int) -> Latency:
+        raise TransientError("the registry does not answer")
+
+    monkeypatch.setattr(status_module, "active_groups", lambda settings: set())
+    monkeypatch.setattr(status_module, "publish_latency", away)
+    monkeypatch.setattr(
+        status_module, "parts_here", lambda: [Part("registry", NOT_HERE), Part("kafka", NOT_HERE)]
+    )
+    monkeypatch.setattr(parts_module, "_has_registry", lambda settings: False)
+    told = collect(Settings(_env_file=None, ksqldb_url="", connect_url=""))
+    assert [part.state for part in told.parts] == [NOT_HERE, ANSWERS]
+    assert not told.is_good
 
 
 def test_what_answers_is_not_told_as_absent(monkeypatch):
