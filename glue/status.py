@@ -17,10 +17,10 @@ from glue.core.usage import billed_s
 from glue.engine import Engine, ksqldb_engine, local_engine
 from glue.errors import TapelineError
 from glue.intake import now_ms
+from glue.io.kafka import active_groups
 from glue.io.topic_stats import (
     Lag,
     Latency,
-    active_groups,
     bar_latency,
     consumer_lag,
     dead_letters,

@@ -8,6 +8,7 @@ from typing import Any
 from confluent_kafka import (
     OFFSET_BEGINNING,
     Consumer,
+    ConsumerGroupState,
     KafkaError,
     KafkaException,
     Message,
@@ -31,6 +32,7 @@ SESSION_TIMEOUT_S = 10.0
 _SILENT = logging.Logger("librdkafka", logging.CRITICAL + 1)
 """Drops librdkafka's own log lines, a fatal one comes whatever `log_level` says; errors reach the caller as
 exceptions and error callbacks."""
+WITHOUT_MEMBER = {ConsumerGroupState.EMPTY, ConsumerGroupState.DEAD}
 MAY_PASS = {
     "NOT_COORDINATOR",  # these three until a new broker has made its topic of offsets
     "COORDINATOR_NOT_AVAILABLE",
@@ -138,13 +140,26 @@ def shards_of(settings: Settings, group: str) -> list[str]:
     Raises:
         TransientError: no broker answers.
     """
+    name = re.compile(re.escape(group) + r"(-\d+of\d+)?")
+    return sorted(found for found, _ in _groups(settings) if name.fullmatch(found))
+
+
+def active_groups(settings: Settings) -> set[str]:
+    """Return the consumer groups that have a member.
+
+    Raises:
+        TransientError: no broker answers.
+    """
+    return {name for name, state in _groups(settings) if state not in WITHOUT_MEMBER}
+
+
+def _groups(settings: Settings) -> list[tuple[str, ConsumerGroupState]]:
     admin = admin_client(settings)  # must live as long as its futures
     try:
         listed = admin.list_consumer_groups(request_timeout=REQUEST_TIMEOUT_S).result(REQUEST_TIMEOUT_S)
-    except KafkaException:
+    except (KafkaException, TimeoutError):  # whichever of the two is first
         raise unreachable(settings) from None
-    name = re.compile(re.escape(group) + r"(-\d+of\d+)?")
-    return sorted(found.group_id for found in listed.valid if name.fullmatch(found.group_id))
+    return [(found.group_id, found.state) for found in listed.valid]
 
 
 def forget_group(settings: Settings, group: str, command: str) -> None:

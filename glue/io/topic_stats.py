@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 from confluent_kafka import (
     TIMESTAMP_LOG_APPEND_TIME,
-    ConsumerGroupState,
     ConsumerGroupTopicPartitions,
     KafkaException,
     Message,
@@ -35,7 +34,6 @@ from glue.settings import Settings
 NEWEST = 5_000
 """Records a partition that latencies and reasons are taken from, at most."""
 HISTORICAL_MS = 86_400_000
-WITHOUT_MEMBER = {ConsumerGroupState.EMPTY, ConsumerGroupState.DEAD}
 
 
 class Lag(msgspec.Struct, frozen=True):
@@ -96,6 +94,8 @@ def committed(
     answer = admin.list_consumer_group_offsets([request], request_timeout=REQUEST_TIMEOUT_S)[group]
     try:
         found = {p.partition: p for p in answer.result(REQUEST_TIMEOUT_S).topic_partitions or []}
+    except TimeoutError:
+        raise unreachable(settings) from None
     except KafkaException:  # the group does not exist yet
         return [None] * len(partitions)
     return [at if (at := found.get(p.partition)) and at.offset >= 0 else None for p in partitions]
@@ -115,20 +115,6 @@ def written_ms(settings: Settings) -> int:
         for at in committed(settings, group, wanted)
     )
     return max((Position.parse(at.offset, at.metadata).written_ms for at in found if at), default=0)
-
-
-def active_groups(settings: Settings) -> set[str]:
-    """Return the consumer groups that have a member.
-
-    Raises:
-        TransientError: no broker answers.
-    """
-    admin = admin_client(settings)  # must live as long as its futures
-    try:
-        listed = admin.list_consumer_groups(request_timeout=REQUEST_TIMEOUT_S).result(REQUEST_TIMEOUT_S)
-    except KafkaException:
-        raise unreachable(settings) from None
-    return {found.group_id for found in listed.valid if found.state not in WITHOUT_MEMBER}
 
 
 def publish_latency(settings: Settings, since_ms: int) -> Latency:
