@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 COMPOSE = docker compose --file docker/compose.yml --env-file docker/versions.env $(if $(wildcard .env),--env-file .env)
-TEST_PROCESSES ?= 2
+TEST_PROCESSES ?= 3
 PYTEST = $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
 BENCH_VENV := .venv-bench
 BENCH_STAMP := $(BENCH_VENV)/.installed
@@ -39,7 +39,7 @@ docker-engine:
 	@docker compose version > /dev/null 2>&1 || { echo "the docker client has no compose plugin (Docker Compose 2.24 or newer)"; exit 1; }
 	@docker info > /dev/null 2>&1 || { echo "no Docker engine answers (docker info says why); make demo runs the pipeline without it"; exit 1; }
 
-test: setup ## Run every test that can run on this machine; TEST_PROCESSES=2
+test: setup ## Run every test that can run on this machine; TEST_PROCESSES=3
 	@echo "==> unit, property, integration and end-to-end tests, on $(TEST_PROCESSES) embedded stacks side by side"
 	@$(PYTEST) -m "not full"
 

@@ -25,9 +25,8 @@ class Engine(msgspec.Struct, frozen=True):
         return self.state == "running"
 
 
-def local_engine(settings: Settings, *, is_running: bool) -> Engine:
-    """Return `glue.aggregate`, which is known by its processes on this machine."""
-    state = "running" if is_running else "not on this machine"
+def local_engine(settings: Settings, state: str = "") -> Engine:
+    """Return `glue.aggregate`; how it does the caller is to find out (`glue.parts`)."""
     return Engine("aggregate", "", state, [(settings.agg_group, settings.kafka_topic_raw)])
 
 
@@ -36,7 +35,7 @@ def steps(settings: Settings) -> list[tuple[str, str]]:
 
     The group is empty where a step is not there, or ksqlDB does not answer.
     """
-    engine = ksqldb_engine(settings) if settings.ksqldb_url else local_engine(settings, is_running=True)
+    engine = ksqldb_engine(settings) if settings.ksqldb_url else local_engine(settings)
     return engine.reads
 
 

@@ -6,7 +6,6 @@ import time
 from collections import Counter
 
 import msgspec
-import psutil
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
@@ -18,18 +17,30 @@ from glue.core.usage import billed_s
 from glue.engine import Engine, ksqldb_engine, local_engine
 from glue.errors import TapelineError
 from glue.intake import now_ms
+from glue.io.kafka import active_groups
 from glue.io.topic_stats import (
     Lag,
     Latency,
     bar_latency,
     consumer_lag,
     dead_letters,
+    due_ms,
     percentiles,
     publish_latency,
 )
-from glue.presence import running
+from glue.parts import (
+    ANSWERS,
+    BROKEN,
+    ENDED,
+    ENGINE,
+    NOT_HERE,
+    RUNNING,
+    Part,
+    answering,
+    jobs_elsewhere,
+    parts_here,
+)
 from glue.settings import Settings
-from glue.stack import Stack
 
 WINDOW_S = 60
 """Latencies are taken over the records appended in the last so many seconds."""
@@ -40,16 +51,6 @@ WAITING_S = 180
 HOUR_MS = 3_600_000
 AUTO_SUSPEND_S = 60.0
 """Of the warehouse in snowflake/00_setup.sql."""
-
-
-class Part(msgspec.Struct, frozen=True):
-    """A process of the pipeline on this machine; memory is its resident set in MiB."""
-
-    name: str
-    state: str
-    pid: int | None = None
-    memory_mb: int | None = None
-    where: str = ""
 
 
 class ServiceLevel(msgspec.Struct, frozen=True):
@@ -95,19 +96,26 @@ def collect(settings: Settings, *, with_channels: bool = True) -> Status:
 
     `with_channels` asks Snowflake for the offsets of the connectors, which is a login.
     """
-    parts = _parts()
-    engine = _engine(settings, parts)
+    parts = parts_here()
     levels = [_parts_level(parts)]
     if settings.ksqldb_url:
+        engine = ksqldb_engine(settings)
         levels.append(ServiceLevel("ksqlDB", "runs", engine.state, engine.is_running))
+    else:
+        engine = local_engine(settings)
     publish, bars = Latency(0), Latency(0)
+    has_broker = has_connect = False
     lag: list[Lag] = []
     reasons: Counter[str] = Counter()
     try:
+        active = active_groups(settings)
+        has_broker = True  # what fails from here on may be the registry
         since_ms = now_ms() - WINDOW_S * 1000
         publish = publish_latency(settings, since_ms)
         bars = bar_latency(settings, since_ms)
+        waits_ms = _waits_ms(settings, bars, since_ms)
         reasons = dead_letters(settings, now_ms() - DEAD_LETTERS_S * 1000)
+        parts += jobs_elsewhere(settings, parts, active)
     except TapelineError as error:
         levels.append(ServiceLevel("broker and registry", "answer", str(error), False))
     else:
@@ -121,7 +129,7 @@ def collect(settings: Settings, *, with_channels: bool = True) -> Status:
         levels += [
             _latency_level("publish p95 (bin closed -> ticks.raw)", publish, settings.sla_publish_ms),
             _latency_level("bar p95 (bar end -> ticks.agg.1s)", bars, settings.sla_bar_ms),
-            _engine_level(publish, bars),
+            _engine_level(publish, bars, waits_ms),
         ]
     warehouse = _warehouse()
     connectors: list[Connector] = []
@@ -131,14 +139,18 @@ def collect(settings: Settings, *, with_channels: bool = True) -> Status:
         except TapelineError as error:
             levels.append(ServiceLevel("connectors", "all run", str(error), False))
         else:
+            has_connect = True
             levels.append(_connectors_level(connectors))
     levels += [
         _latency_level("flush p95 (window end -> facts)", warehouse.flush_lag, settings.sla_flush_ms),
         _execution_level(warehouse, settings.sla_warehouse_s),
     ]
+    if not settings.ksqldb_url:
+        states = {part.name: part.state for part in parts}
+        engine = local_engine(settings, states.get(ENGINE, NOT_HERE))
     return Status(
         at_ms=now_ms(),
-        parts=parts,
+        parts=answering(settings, parts, broker=has_broker, connect=has_connect),
         engine=engine,
         lag=lag,
         publish_latency=publish,
@@ -150,12 +162,26 @@ def collect(settings: Settings, *, with_channels: bool = True) -> Status:
     )
 
 
-def _engine_level(publish: Latency, bars: Latency) -> ServiceLevel:
-    """Bins that have come for some seconds must lead to bars, whatever the engine says of itself."""
+def _waits_ms(settings: Settings, bars: Latency, since_ms: int) -> int:
+    """Return how long the first bar after the newest one has been due, 0 where none is.
+
+    Only where no bar came lately are the bins asked: a market may be quiet.
+    """
+    if bars.newest_ms is not None and now_ms() - bars.newest_ms < ENGINE_GRACE_S * 1000:
+        return 0
+    at_ms = due_ms(settings, max(since_ms, (bars.newest_ms or 0) + 1))
+    return 0 if at_ms is None else now_ms() - at_ms
+
+
+def _engine_level(publish: Latency, bars: Latency, waits_ms: int) -> ServiceLevel:
+    """Hold the engine to its bars, whatever it says of itself: one that is due must come within seconds."""
     name, limit = "engine (bins lead to bars)", f"within {ENGINE_GRACE_S} s"
-    if publish.oldest_ms is None or now_ms() - publish.oldest_ms < ENGINE_GRACE_S * 1000:
+    if waits_ms > ENGINE_GRACE_S * 1000:
+        return ServiceLevel(name, limit, f"a bar is due for {waits_ms // 1000} s", False)
+    if not publish.appended:
         return ServiceLevel(name, limit, "no bins", None)
-    return ServiceLevel(name, limit, f"{bars.appended:,} bars in {WINDOW_S} s", bars.appended > 0)
+    seen = f"{bars.appended:,} bars in {WINDOW_S} s"
+    return ServiceLevel(name, limit, seen, True if bars.appended else None)
 
 
 def _latency_level(name: str, latency: Latency, limit_ms: int) -> ServiceLevel:
@@ -200,25 +226,10 @@ def _execution_level(warehouse: Warehouse, limit_s: int) -> ServiceLevel:
 
 
 def _parts_level(parts: list[Part]) -> ServiceLevel:
-    dead = [part.name for part in parts if part.state not in ("running", "stopped")]
-    seen = (
-        f"not running: {', '.join(dead)}" if dead else f"{sum(part.state == 'running' for part in parts)} run"
-    )
-    return ServiceLevel("parts on this machine", "all run", seen, not dead if parts else None)
-
-
-def _parts() -> list[Part]:
-    parts = [Part(p.name, p.state, p.pid, p.memory_mb, p.where) for p in Stack().status()]
-    for worker in running():
-        memory_mb = psutil.Process(worker.pid).memory_info().rss >> 20
-        parts.append(Part(worker.name, "running", worker.pid, memory_mb, worker.metrics_url))
-    return parts
-
-
-def _engine(settings: Settings, parts: list[Part]) -> Engine:
-    if settings.ksqldb_url:
-        return ksqldb_engine(settings)
-    return local_engine(settings, is_running=any(part.name == "aggregate" for part in parts))
+    dead = [part.name for part in parts if part.state in BROKEN]
+    run = sum(part.state == RUNNING for part in parts)
+    seen = f"not running: {', '.join(dead)}" if dead else f"{run} run"
+    return ServiceLevel("parts on this machine", "all run", seen, not dead if dead or run else None)
 
 
 def render(status: Status) -> RenderableType:
@@ -226,14 +237,11 @@ def render(status: Status) -> RenderableType:
     parts = _table("Parts", "part", "state", "pid", "memory", "where")
     for part in status.parts:
         memory = f"{part.memory_mb} MiB" if part.memory_mb is not None else ""
-        parts.add_row(
-            part.name, _coloured(part.state, part.state == "running"), str(part.pid or ""), memory, part.where
-        )
+        is_good = {RUNNING: True, ANSWERS: True, NOT_HERE: None, ENDED: None}.get(part.state, False)
+        parts.add_row(part.name, _coloured(part.state, is_good), str(part.pid or ""), memory, part.where)
     engine = status.engine
     if engine.where:
         parts.add_row(engine.name, _coloured(engine.state, engine.is_running), "", "", engine.where)
-    elif not engine.is_running:  # else it is among the parts; on another machine it is as good
-        parts.add_row(engine.name, engine.state)
     total = sum(part.memory_mb or 0 for part in status.parts)
     parts.add_row("total", "", "", f"{total} MiB", "")
 
@@ -294,8 +302,8 @@ def _table(title: str, *columns: str) -> Table:
     return table
 
 
-def _coloured(text: str, is_good: bool) -> str:
-    return f"[{'green' if is_good else 'red'}]{text}[/]"
+def _coloured(text: str, is_good: bool | None) -> str:
+    return text if is_good is None else f"[{'green' if is_good else 'red'}]{text}[/]"
 
 
 def _ms(value: int | None) -> str:

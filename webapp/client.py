@@ -35,21 +35,26 @@ class BarChart(_Client):
 
 
 class SymbolPicker(_Client):
-    """A search box over the symbols."""
+    """A search box over the symbols; `is_cut` says that there are more than those."""
 
     library = "$/public/controls.jsx"
     tag = "SymbolPicker"
     symbols: rx.Var[list[str]]
+    is_cut: rx.Var[bool]
     symbol: rx.Var[str]
     on_pick: rx.EventHandler[_text]
 
 
 class Watchlist(_Client):
-    """Chosen symbols with their newest price, its change and a line of the last two minutes."""
+    """Chosen symbols with their newest price, its change and a line of the last two minutes.
+
+    `moves` are rows of a symbol's place in `quotes` and what is new of it.
+    """
 
     library = "$/public/watchlist.jsx"
     tag = "Watchlist"
     quotes: rx.Var[list[list[Any]]]
+    moves: rx.Var[list[list[Any]]]
     sparks: rx.Var[dict[str, Any]]
     symbol: rx.Var[str]
     on_pick: rx.EventHandler[_text]

@@ -1,9 +1,11 @@
 """What every page has around it: name, pages, condition and badges."""
 
+from typing import Any
+
 import reflex as rx
 
-from webapp.client import ThemeChoice, ZoneChoice
-from webapp.state import Live
+from webapp.client import SymbolPicker, ThemeChoice, ZoneChoice
+from webapp.state import MOST_SYMBOLS, Live
 
 PAGES = (("Live", "/"), ("Pipeline", "/pipeline"), ("Warehouse", "/warehouse"))
 CONDITIONS = (
@@ -11,6 +13,7 @@ CONDITIONS = (
     ("replay", "REPLAY"),
     ("starting", "STARTING"),
     ("waiting", "WAITING"),
+    ("no_bars", "NO BARS"),
     ("stale", "STALE"),
     ("closed", "CLOSED"),
     ("kafka_down", "KAFKA DOWN"),
@@ -55,6 +58,16 @@ def frame(title: str, *content: rx.Component) -> rx.Component:
         ),
         rx.el.main(rx.el.h1(title, class_name="unseen"), *content, id="main", tab_index=-1),
         class_name="page",
+    )
+
+
+def symbol_picker(symbol: rx.Var[str], on_pick: rx.event.EventType[Any]) -> rx.Component:
+    """Return a search box over the symbols."""
+    return SymbolPicker.create(
+        symbols=Live.symbols,
+        is_cut=Live.symbols.length() >= MOST_SYMBOLS,
+        symbol=symbol,
+        on_pick=on_pick,
     )
 
 

@@ -1,4 +1,4 @@
-"""Who may come in: basic auth where it is set, and pages of this address only for the live connection."""
+"""Who may come in: basic auth where it is set, and of web pages only those of this address."""
 
 import base64
 import hmac
@@ -35,7 +35,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers = dict(scope["headers"])
-        if scope["type"] == "websocket" and not is_same_origin(headers):
+        if not is_same_origin(headers):
             await _refuse(scope, receive, send, 403, b"this page is of another origin")
         elif not self._login or scope["path"] in OPEN_PATHS or self._has_cookie(headers):
             await self._app(scope, receive, send)

@@ -8,7 +8,7 @@ from glue.io.topic_stats import HISTORICAL_MS, Latency
 from glue.settings import Settings
 
 Level = Literal["good", "warn", "bad", "none"]
-Condition = Literal["starting", "kafka_down", "waiting", "replay", "live", "closed", "stale"]
+Condition = Literal["starting", "kafka_down", "waiting", "replay", "live", "closed", "stale", "no_bars"]
 STALE_MS = 10_000
 """Without a new bar for so long, what is on the screen is old."""
 WARN_SHARE = 0.8

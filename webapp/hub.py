@@ -141,11 +141,14 @@ class Hub:
         return self._board
 
     def condition_of(self, symbol: str) -> Condition:
-        """Return the condition of the page of one symbol, whose market may be closed while others go on."""
+        """Return the condition of the page of one symbol, whose market may be closed while others go on.
+
+        Of one that has no bars that is said, where others have some.
+        """
         general, _, facts = self.board()
         newest = self.cache.newest(symbol)
         if newest is None:
-            return general
+            return general if not symbol or general in ("starting", "kafka_down", "waiting") else "no_bars"
         is_open = self.market.trades_always(symbol) or self.market.is_open(facts.now_ms)
         return condition(facts, is_open=is_open, symbol_end_ms=newest.bar.end_ts_ms)
 

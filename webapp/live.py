@@ -2,13 +2,14 @@
 
 import reflex as rx
 
-from webapp.client import BarChart, BarFeed, BarTable, LastPrice, LatestBar, SymbolPicker, Watchlist
-from webapp.frame import frame
+from webapp.client import BarChart, BarFeed, BarTable, LastPrice, LatestBar, Watchlist
+from webapp.frame import frame, symbol_picker
 from webapp.state import HISTORIES_S, Live
 
 NOTICES = (
     ("starting", "Starting", "Connecting to Kafka and reading the newest bars."),
     ("waiting", "Waiting for data", "Kafka answers, but there is no bar yet. Is the worker running?"),
+    ("no_bars", "No bars of this symbol", "It has not traded lately, or its name is another one."),
     ("kafka_down", "Kafka does not answer", "What you see is what came before. It goes on by itself."),
     ("stale", "No new bars", "The newest bar is old: worker, engine or feed stand still."),
     ("closed", "Market closed", "The exchange of this symbol is not open, and nothing came for it lately."),
@@ -25,6 +26,7 @@ def live_page() -> rx.Component:
                 rx.el.h2("Watchlist"),
                 Watchlist.create(
                     quotes=Live.quotes,
+                    moves=Live.moves,
                     sparks=Live.sparks,
                     symbol=Live.symbol,
                     on_pick=Live.choose,
@@ -55,7 +57,7 @@ def live_page() -> rx.Component:
 def toolbar() -> rx.Component:
     """Return what is chosen above the chart."""
     return rx.el.div(
-        SymbolPicker.create(symbols=Live.symbols, symbol=Live.symbol, on_pick=Live.choose),
+        symbol_picker(Live.symbol, Live.choose),
         LastPrice.create(),
         rx.el.div(class_name="spring"),
         rx.el.div(

@@ -11,7 +11,8 @@ from glue.connectors import MISSING, Connector
 from glue.core.dead_letters import DeadLetter
 from glue.intake import now_ms
 from glue.io.topic_stats import Lag, Latency
-from glue.status import Part, Status, collect
+from glue.parts import ANSWERS, BROKEN, ENDED, NOT_HERE, RUNNING, Part
+from glue.status import Status, collect
 from webapp import state
 from webapp.client import Rows, TimeLines
 from webapp.frame import frame
@@ -103,8 +104,9 @@ def _moment(ms: int) -> str:
 
 def _part(part: Part) -> list[str]:
     memory = "" if part.memory_mb is None else f"{part.memory_mb} MiB"
-    level = {"running": "good", "stopped": "none"}.get(part.state, "bad")
-    return [part.name, part.state, memory, part.where, level]
+    levels = dict.fromkeys((RUNNING, ANSWERS), "good") | dict.fromkeys(BROKEN, "bad")
+    levels |= dict.fromkeys((NOT_HERE, ENDED), "none")
+    return [part.name, part.state, memory, part.where, levels.get(part.state, "warn")]
 
 
 def _connector(connector: Connector) -> list[str]:

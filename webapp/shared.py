@@ -28,11 +28,12 @@ class Shared(Generic[T]):
                 or self._made_at is None
                 or self._clock() - self._made_at >= not_older_than_s
             ):
+                asked_at = self._clock()
                 self._answer = await in_thread(self._make)
-                self._made_at = self._clock()
+                self._made_at = asked_at
             return self._answer
 
     @property
     def age_s(self) -> float | None:
-        """Seconds since the answer was made, None where there is none."""
+        """Seconds since the answer was asked for, None where there is none."""
         return None if self._made_at is None else self._clock() - self._made_at

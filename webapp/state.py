@@ -20,6 +20,8 @@ MOST_SYMBOLS = 2_000
 """Symbols that the picker lists; others can be typed in."""
 SPARK_S = 120
 MOST_WATCHED, DEFAULT_WATCHED = 24, 8
+MOST_MOVES = 10
+"""Watched symbols whose newest price an update brings; so a page takes less than 1 kB a second."""
 NOTHING = "-"
 """An empty watchlist; an empty text is one that was never touched."""
 
@@ -48,6 +50,24 @@ def row(cached: CachedBar) -> list[float | int | str | None]:
     ]
 
 
+def quote(symbol: str) -> list[float | int | None]:
+    """Return time in s, close, and change in % since the oldest bar that is kept; of the newest bar."""
+    newest, oldest = hub.cache.newest(symbol), hub.cache.oldest(symbol)
+    if newest is None or oldest is None:
+        return [0, None, None]
+    change = round(100 * (newest.bar.close / oldest.bar.open - 1), 2)
+    return [newest.bar.start_ts_ms // 1000, newest.bar.close, change]
+
+
+def spark(symbol: str) -> list[list[float]]:
+    """Return time in s and close of the bars of the last two minutes."""
+    newest = hub.cache.newest(symbol)
+    if newest is None:
+        return []
+    bars = hub.cache.bars(symbol, newest.bar.start_ts_ms - SPARK_S * 1000)
+    return [[c.bar.start_ts_ms // 1000, c.bar.close] for c in bars]
+
+
 def opening(at_ms: int) -> str:
     """Return in words when the exchange opens next."""
     at = hub.market.opens_at(at_ms)
@@ -67,6 +87,7 @@ class Live(rx.State):
     hints: list[list[str]] = []
     watch_text: str = rx.LocalStorage("", name="tapeline-watch")
     quotes: list[list] = []
+    moves: list[list] = []
     sparks: dict[str, list] = {}
     condition: str = "starting"
     filled: int = 100
@@ -79,6 +100,7 @@ class Live(rx.State):
     _generation: int = 0
     _view: int = 0
     _revision: int = 0
+    _quoted: dict[str, int] = {}
 
     @rx.event
     def opened(self) -> rx.event.EventSpec:
@@ -174,26 +196,37 @@ class Live(rx.State):
 
     def _push_quotes(self, *, with_sparks: bool = False) -> None:
         """Set the newest close of each watched symbol; with its past where the page starts."""
-        quotes, sparks = [], {}
-        for symbol in self._watched():
-            newest, oldest = hub.cache.newest(symbol), hub.cache.oldest(symbol)
-            if newest is None or oldest is None:
-                quotes.append([symbol, 0, None, None])
-                continue
-            change = round(100 * (newest.bar.close / oldest.bar.open - 1), 2)
-            quotes.append([symbol, newest.bar.start_ts_ms // 1000, newest.bar.close, change])
-            if with_sparks:
-                since_ms = newest.bar.start_ts_ms - SPARK_S * 1000
-                bars = hub.cache.bars(symbol, since_ms)
-                sparks[symbol] = [[c.bar.start_ts_ms // 1000, c.bar.close] for c in bars]
+        watched = self._watched()
         if with_sparks:
-            self.sparks = sparks
-        self._set(quotes=quotes)
+            self.sparks = {symbol: spark(symbol) for symbol in watched}
+        elif watched == list(self._quoted):
+            self._push_moves()
+            return
+        self._quoted = {symbol: hub.cache.revision(symbol) for symbol in watched}
+        self._set(quotes=[[symbol, *quote(symbol)] for symbol in watched], moves=[])
+
+    def _push_moves(self) -> None:
+        """Set what is new of watched symbols, by their places; those that waited for the longest go first."""
+        quoted = dict(self._quoted)
+        changed = sorted(
+            (sent, place, symbol)
+            for place, (symbol, sent) in enumerate(quoted.items())
+            if hub.cache.revision(symbol) != sent
+        )[:MOST_MOVES]
+        if not changed:
+            return
+        quoted |= {symbol: hub.cache.revision(symbol) for _, _, symbol in changed}
+        self._quoted = quoted
+        self.moves = [[place, *quote(symbol)] for _, place, symbol in changed]
 
     def _push(self) -> None:
         """Set what has changed; Reflex sends that and nothing else."""
         condition, badges, facts = hub.board()
         if self._is_chart:
+            if len(self.symbols) != min(hub.cache.symbol_count, MOST_SYMBOLS):
+                self.symbols = hub.cache.symbols()[:MOST_SYMBOLS]
+            if not self.symbol and self.symbols:
+                self.symbol = self.symbols[0]
             condition = hub.condition_of(self.symbol)
         self._set(
             condition=condition,
@@ -205,10 +238,6 @@ class Live(rx.State):
         )
         if not self._is_chart:
             return
-        if len(self.symbols) != min(hub.cache.symbol_count, MOST_SYMBOLS):
-            self.symbols = hub.cache.symbols()[:MOST_SYMBOLS]
-        if not self.symbol and self.symbols:
-            self.symbol = self.symbols[0]
         self._push_quotes()
         newest = hub.cache.newest(self.symbol)
         revision = hub.cache.revision(self.symbol)

@@ -11,19 +11,20 @@ from glue.core.usage import Use
 from glue.errors import TapelineError
 from glue.intake import now_ms
 from glue.io.marts import DRAWN, QUERIES, Mart, read_marts
+from glue.io.topic_stats import written_ms
 from glue.settings import shown
 from webapp import state
-from webapp.client import FactChart, Moment, Rows, SymbolPicker, TimeLines
-from webapp.frame import frame
+from webapp.client import FactChart, Moment, Rows, TimeLines
+from webapp.flushes import FRESH_S, LOOK_S, Flushes
+from webapp.frame import frame, symbol_picker
 from webapp.shared import Shared
-from webapp.threads import in_thread
 
 BANDS = "Volatility bands"
 LEAST_S = 300.0
 """A symbol is asked for so often at most: every question keeps the warehouse awake."""
+JITTER_S = FRESH_S
+"""Flushes that are five minutes apart may be seen so much closer together."""
 MOST_SYMBOLS = 200
-LOOK_S = 5.0
-FLUSHED_MS = 600_000
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -56,9 +57,17 @@ def answer_of(symbol: str) -> Shared[Answer]:
     return shared
 
 
-def flushed_ms() -> int:
-    """Return when the rollup of this machine last wrote facts, 0 where that is long ago."""
-    return max((use.at_ms for use in usage.since(now_ms() - FLUSHED_MS) if use.job == "rollup"), default=0)
+flushes = Flushes(lambda: written_ms(state.hub.settings))
+
+
+async def is_due(answer: Shared[Answer]) -> bool:
+    """Tell whether to ask again by itself: right after a flush, and five minutes after the last time."""
+    try:
+        is_fresh = await flushes.is_fresh()
+    except TapelineError:  # the top of the page says so
+        return False
+    age_s = answer.age_s
+    return age_s is None or (is_fresh and age_s >= LEAST_S - JITTER_S)
 
 
 class Warehouse(rx.State):
@@ -108,14 +117,8 @@ class Warehouse(rx.State):
                     return
                 symbol = self.symbol
                 is_live = (await self.get_state(state.Live)).is_live
-            shared = answer_of(symbol)
-            age_s = shared.age_s
-            if not is_live:
-                continue
-            if age_s is None or (
-                age_s > LEAST_S * 0.9 and await in_thread(flushed_ms) > now_ms() - age_s * 1000
-            ):
-                await self._ask(LEAST_S * 0.9)
+            if is_live and await is_due(answer_of(symbol)):
+                await self._ask(LEAST_S - JITTER_S)
 
     async def _ask(self, not_older_than_s: float) -> None:
         async with self:
@@ -141,9 +144,7 @@ def warehouse_page() -> rx.Component:
     return frame(
         "Warehouse",
         rx.el.div(
-            SymbolPicker.create(
-                symbols=state.Live.symbols, symbol=Warehouse.symbol, on_pick=Warehouse.choose
-            ),
+            symbol_picker(Warehouse.symbol, Warehouse.choose),
             rx.el.button(
                 rx.cond(Warehouse.is_asking, "Asking …", "Refresh"),
                 type="button",

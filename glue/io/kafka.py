@@ -8,6 +8,7 @@ from typing import Any
 from confluent_kafka import (
     OFFSET_BEGINNING,
     Consumer,
+    ConsumerGroupState,
     KafkaError,
     KafkaException,
     Message,
@@ -31,6 +32,7 @@ SESSION_TIMEOUT_S = 10.0
 _SILENT = logging.Logger("librdkafka", logging.CRITICAL + 1)
 """Drops librdkafka's own log lines, a fatal one comes whatever `log_level` says; errors reach the caller as
 exceptions and error callbacks."""
+WITHOUT_MEMBER = {ConsumerGroupState.EMPTY, ConsumerGroupState.DEAD}
 MAY_PASS = {
     "NOT_COORDINATOR",  # these three until a new broker has made its topic of offsets
     "COORDINATOR_NOT_AVAILABLE",
@@ -138,13 +140,26 @@ def shards_of(settings: Settings, group: str) -> list[str]:
     Raises:
         TransientError: no broker answers.
     """
+    name = re.compile(re.escape(group) + r"(-\d+of\d+)?")
+    return sorted(found for found, _ in _groups(settings) if name.fullmatch(found))
+
+
+def active_groups(settings: Settings) -> set[str]:
+    """Return the consumer groups that have a member.
+
+    Raises:
+        TransientError: no broker answers.
+    """
+    return {name for name, state in _groups(settings) if state not in WITHOUT_MEMBER}
+
+
+def _groups(settings: Settings) -> list[tuple[str, ConsumerGroupState]]:
     admin = admin_client(settings)  # must live as long as its futures
     try:
         listed = admin.list_consumer_groups(request_timeout=REQUEST_TIMEOUT_S).result(REQUEST_TIMEOUT_S)
-    except KafkaException:
+    except (KafkaException, TimeoutError):  # whichever of the two is first
         raise unreachable(settings) from None
-    name = re.compile(re.escape(group) + r"(-\d+of\d+)?")
-    return sorted(found.group_id for found in listed.valid if name.fullmatch(found.group_id))
+    return [(found.group_id, found.state) for found in listed.valid]
 
 
 def forget_group(settings: Settings, group: str, command: str) -> None:
@@ -188,21 +203,39 @@ def read_to_end(settings: Settings, topic: str, *, is_whole: bool = False) -> li
 
 
 def read_newest(settings: Settings, topic: str, since_ms: int, limit: int) -> list[Message]:
-    """Read the committed records appended since a time, at most about `limit` a partition."""
+    """Read the committed records appended since a time, at most about the last `limit` of a partition."""
+    spans = _since(settings, topic, since_ms)
+    for start, end in spans:
+        start.offset = max(start.offset, end - limit)
+    return read_from(settings, [start for start, _ in spans])
+
+
+def read_oldest(settings: Settings, topic: str, since_ms: int, limit: int) -> list[Message]:
+    """Read the committed records appended since a time, at most about the first `limit` of a partition."""
+    spans = _since(settings, topic, since_ms)
+    return read_from(
+        settings, [start for start, _ in spans], [min(start.offset + limit, end) for start, end in spans]
+    )
+
+
+def _since(settings: Settings, topic: str, since_ms: int) -> list[tuple[TopicPartition, int]]:
+    """Return of each partition where the records appended since a time begin, and its end."""
     partitions = range(partition_count(settings, topic))
     consumer = reader(settings)
     try:
         starts = consumer.offsets_for_times(
             [TopicPartition(topic, p, since_ms) for p in partitions], REQUEST_TIMEOUT_S
         )
+        spans = []
         for start in starts:
             _, end = consumer.get_watermark_offsets(start, REQUEST_TIMEOUT_S)
-            start.offset = max(start.offset, end - limit) if start.offset >= 0 else end
+            start.offset = start.offset if start.offset >= 0 else end
+            spans.append((start, end))
     except KafkaException:
         raise unreachable(settings) from None
     finally:
         consumer.close()
-    return read_from(settings, starts)
+    return spans
 
 
 def publish(settings: Settings, topic: str, key: str, value: bytes | None) -> None:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -9,10 +10,14 @@ from confluent_kafka import (
     TIMESTAMP_LOG_APPEND_TIME,
     ConsumerGroupTopicPartitions,
     KafkaException,
+    Message,
     TopicPartition,
 )
 
+from glue.core.facts import floor
+from glue.core.flushes import Position
 from glue.core.partition import is_watermark
+from glue.core.watermarks import BAR_MS
 from glue.io.kafka import (
     REQUEST_TIMEOUT_S,
     admin_client,
@@ -21,6 +26,9 @@ from glue.io.kafka import (
     partition_count,
     read_from,
     read_newest,
+    read_oldest,
+    shards_of,
+    unreachable,
 )
 from glue.io.registry import AvroReader, BadRecord, Registry
 from glue.settings import Settings
@@ -48,8 +56,8 @@ class Latency(msgspec.Struct, frozen=True):
     p99_ms: int | None = None
     appended: int = 0
     """Records that were looked at, those without a latency included."""
-    oldest_ms: int | None = None
-    """Append time of the oldest of them."""
+    newest_ms: int | None = None
+    """Append time of the newest of them."""
 
 
 def consumer_lag(settings: Settings, group: str, topic: str) -> list[Lag]:
@@ -58,11 +66,11 @@ def consumer_lag(settings: Settings, group: str, topic: str) -> list[Lag]:
     Without a group nothing was ever read.
     """
     wanted = [TopicPartition(topic, p) for p in range(partition_count(settings, topic))]
-    committed = committed_offsets(settings, group, wanted)
+    offsets = committed_offsets(settings, group, wanted)
     ends = end_offsets(settings, wanted)
     return [
         Lag(group, topic, p.partition, max(0, end - at) if at is not None else None)
-        for p, at, end in zip(wanted, committed, ends, strict=True)
+        for p, at, end in zip(wanted, offsets, ends, strict=True)
     ]
 
 
@@ -71,28 +79,55 @@ def committed_offsets(settings: Settings, group: str, partitions: list[TopicPart
 
     An empty name stands for a group that is not there.
     """
+    return [None if at is None else at.offset for at in committed(settings, group, partitions)]
+
+
+def committed(
+    settings: Settings, group: str, partitions: list[TopicPartition]
+) -> list[TopicPartition | None]:
+    """Return what a group has committed for each partition of a topic, as `committed_offsets` does.
+
+    The metadata of the offset come with it.
+    """
     if not group:
         return [None] * len(partitions)
     request = ConsumerGroupTopicPartitions(group, partitions)
     admin = admin_client(settings)  # must live as long as its futures
     answer = admin.list_consumer_group_offsets([request], request_timeout=REQUEST_TIMEOUT_S)[group]
     try:
-        found = {p.partition: p.offset for p in answer.result(REQUEST_TIMEOUT_S).topic_partitions or []}
+        found = {p.partition: p for p in answer.result(REQUEST_TIMEOUT_S).topic_partitions or []}
+    except TimeoutError:
+        raise unreachable(settings) from None
     except KafkaException:  # the group does not exist yet
         return [None] * len(partitions)
-    offsets = (found.get(p.partition, -1) for p in partitions)
-    return [offset if offset >= 0 else None for offset in offsets]
+    return [at if (at := found.get(p.partition)) and at.offset >= 0 else None for p in partitions]
+
+
+def written_ms(settings: Settings) -> int:
+    """Return until when (event time, ms UTC) some rollup has written facts, by its commits; 0: none has.
+
+    Raises:
+        TapelineError: no broker answers, or there is no topic of bars.
+    """
+    topic = settings.agg_output_topic
+    wanted = [TopicPartition(topic, p) for p in range(partition_count(settings, topic))]
+    found = (
+        at
+        for group in shards_of(settings, settings.snowflake_loader_group)
+        for at in committed(settings, group, wanted)
+    )
+    return max((Position.parse(at.offset, at.metadata).written_ms for at in found if at), default=0)
 
 
 def oldest_unread_ms(settings: Settings, group: str, topic: str) -> int | None:
     """Return when the oldest record was appended that a group has not committed, None where it has all."""
     partitions = [TopicPartition(topic, p) for p in range(partition_count(settings, topic))]
-    committed = committed_offsets(settings, group, partitions)
     starts, ends = [], []
+    positions = committed(settings, group, partitions)
     for found, at, (first, end) in zip(
-        partitions, committed, offset_ranges(settings, partitions), strict=True
+        partitions, positions, offset_ranges(settings, partitions), strict=True
     ):
-        start = max(first, at or 0)
+        start = max(first, at.offset if at else 0)
         if start < end:  # there may be nothing but transaction markers
             starts.append(TopicPartition(topic, found.partition, start))
             ends.append(start + 1)
@@ -119,8 +154,31 @@ def bar_latency(settings: Settings, since_ms: int) -> Latency:
 
 
 def _latency(records: list[tuple[int, dict[str, Any]]], latencies: Iterable[int]) -> Latency:
-    oldest_ms = min((append_ms for append_ms, _ in records), default=None)
-    return msgspec.structs.replace(percentiles(latencies), appended=len(records), oldest_ms=oldest_ms)
+    newest_ms = max((append_ms for append_ms, _ in records), default=None)
+    return msgspec.structs.replace(percentiles(latencies), appended=len(records), newest_ms=newest_ms)
+
+
+def due_ms(settings: Settings, since_ms: int) -> int | None:
+    """Return when the first bar of the bins appended since a time was due, by append time; None: none is."""
+    topic = settings.kafka_topic_raw
+    records = _decoded(settings, "tick_bin.avsc", read_oldest(settings, topic, since_ms, NEWEST))
+    return first_due_ms(records, settings.replay_max_late_ms)
+
+
+def first_due_ms(records: Iterable[tuple[int, dict[str, Any]]], late_ms: int) -> int | None:
+    """Return the append time of the record that closes the first bar of some bins, None while none does.
+
+    `records` are those of ticks.raw with their append times, watermark records included, `late_ms` is L.
+    """
+    closes_ms: int | None = None
+    for append_ms, record in sorted(records, key=itemgetter(0)):
+        start_ms = record["start_ts_ms"]
+        if closes_ms is None:
+            if not is_watermark(record["symbol"]):
+                closes_ms = floor(start_ms, BAR_MS) + BAR_MS + late_ms
+        elif start_ms >= closes_ms:
+            return append_ms
+    return None
 
 
 def dead_letters(settings: Settings, since_ms: int) -> Counter[str]:
@@ -141,12 +199,18 @@ def percentiles(values: Iterable[int]) -> Latency:
 def _appended(
     settings: Settings, topic: str, schema_file: str, since_ms: int
 ) -> list[tuple[int, dict[str, Any]]]:
+    return _decoded(settings, schema_file, read_newest(settings, topic, since_ms, NEWEST))
+
+
+def _decoded(
+    settings: Settings, schema_file: str, messages: Iterable[Message]
+) -> list[tuple[int, dict[str, Any]]]:
     found = []
     with Registry(settings) as registry:
         reader = AvroReader(schema_file, registry)
-        for message in read_newest(settings, topic, since_ms, NEWEST):
+        for message in messages:
             kind, append_ms = message.timestamp()
-            if kind != TIMESTAMP_LOG_APPEND_TIME and topic != settings.kafka_topic_dlt:
+            if kind != TIMESTAMP_LOG_APPEND_TIME and message.topic() != settings.kafka_topic_dlt:
                 continue
             try:
                 found.append((append_ms, reader.decode(message.value())))

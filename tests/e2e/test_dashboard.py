@@ -284,6 +284,12 @@ def test_the_pipeline_page_shows_parts_levels_and_lag(page: Page, dashboard: Das
     assert lag.filter(has_text="this dashboard").count() == 1
     page.get_by_text("bar end → dashboard").wait_for()
     assert_usable(page)
+    parts = page.locator("section[aria-label='Parts']")
+    assert parts.get_by_role("row", name=re.compile("^kafka answers")).count() == 1  # of another folder
+    page.set_viewport_size({"width": 390, "height": 844})
+    cut = "[...document.querySelectorAll('.cards .scroll')].some(s => s.scrollHeight > s.clientHeight)"
+    page.wait_for_function(f"!{cut}")
+    page.set_viewport_size(DESK)
     page.get_by_role("switch", name="Auto-refresh").click()
     page.wait_for_selector("text=PAUSED")
     page.get_by_role("switch", name="Auto-refresh").click()

@@ -12,6 +12,7 @@ from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 from glue import usage
 from glue.core.bars import Bar
 from glue.io.kafka import admin_client
+from glue.io.topic_stats import written_ms
 from glue.settings import Settings
 from tests.conftest import RunningStack
 from tests.processes import (
@@ -97,6 +98,8 @@ def test_the_facts_of_a_feed_are_those_of_sql_over_its_bars(
     assert command.wait() == 0, command.output
     assert '"stopped"' in command.output
     assert_facts(settings, bars)
+    last_ms = max(bar.start_ts_ms for bar in bars)
+    assert last_ms < written_ms(settings) <= last_ms + 300_000  # by what was committed
 
 
 @pytest.mark.full

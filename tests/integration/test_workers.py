@@ -89,6 +89,14 @@ def test_status_and_metrics_tell_of_a_live_pipeline(stack: RunningStack, tmp_pat
         assert {level["is_met"] for level in told["service_levels"]} <= {True, None}
         assert [level["is_met"] for level in told["service_levels"]][:3] == [True] * 3
 
+        (tmp_path / "elsewhere").mkdir()
+        elsewhere = Command("-m", "glue.status", "--json", cwd=tmp_path / "elsewhere", env=env)
+        assert elsewhere.wait() == 0, elsewhere.output
+        states = {part["name"]: part["state"] for part in json.loads(elsewhere.output)["parts"]}
+        assert {states[name] for name in ("kafka", "registry")} == {"answers"}
+        assert {states[name] for name in ("replay", "aggregate")} == {"running"}
+        assert {states[name] for name in ("snowflake", "rollup")} == {"not on this machine"}
+
         table = Command("-m", "glue.status", cwd=tmp_path, env=env)
         assert table.wait() == 0
         assert "bar end -> ticks.agg.1s" in table.output

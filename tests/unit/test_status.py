@@ -1,13 +1,30 @@
-"""The table of `glue.status` names the engine that the settings choose, whether it runs or not."""
+"""`glue.status`: the engine that the settings choose, parts of other machines, bars that are due."""
 
 import pytest
 from rich.console import Console
 
+from glue import parts as parts_module
+from glue import status as status_module
 from glue.connectors import MISSING, Connector
+from glue.core.partition import Shard
+from glue.core.resume import Position, Snapshot
 from glue.engine import Engine, local_engine
-from glue.io.topic_stats import Latency
+from glue.errors import TransientError
+from glue.io.state_topic import Checkpoint
+from glue.io.topic_stats import Latency, first_due_ms
+from glue.parts import ANSWERS, NOT_HERE, Part, answering, job, jobs_elsewhere, worker
 from glue.settings import Settings
-from glue.status import WAITING_S, Part, Status, Warehouse, _connectors_level, render
+from glue.status import (
+    WAITING_S,
+    Status,
+    Warehouse,
+    _connectors_level,
+    _engine_level,
+    _parts_level,
+    _waits_ms,
+    collect,
+    render,
+)
 
 
 def table(engine: Engine, *parts: Part) -> list[str]:
@@ -26,8 +43,8 @@ def table(engine: Engine, *parts: Part) -> list[str]:
 @pytest.mark.parametrize(
     ("engine", "parts", "says"),
     [
-        (local_engine(Settings(), is_running=True), [Part("aggregate", "running", 7)], "aggregate running 7"),
-        (local_engine(Settings(), is_running=False), [], "aggregate not on this machine"),
+        (local_engine(Settings()), [Part("aggregate", "running", 7)], "aggregate running 7"),
+        (local_engine(Settings()), [job("aggregate", "g", set())], "aggregate not on this machine"),
         (Engine("ksqldb 7.9.2", "http://k:8088", "running", []), [], "ksqldb 7.9.2 running http://k:8088"),
         (Engine("ksqldb", "http://k", "Q is ERROR", []), [], "ksqldb Q is ERROR http://k"),
     ],
@@ -54,3 +71,126 @@ def connector(name: str, state: str = "RUNNING", *tasks: str, problem: str = "",
 def test_connectors_are_good_where_all_run_and_write(connectors, seen, is_met):
     level = _connectors_level(connectors)
     assert (level.seen, level.is_met) == (seen, is_met)
+
+
+NOW = 1_795_550_400_000
+
+
+def checkpoint(age_ms: int, *, is_ended: bool = False) -> Checkpoint:
+    snapshot = Snapshot(
+        position=Position(), newest_ms=0, watermark_ms=0, bars_end_ms=0, opened_by=None, marks=[], refused=[]
+    )
+    return Checkpoint(
+        feed_id="f", shard=Shard(0, 2), mode="live", snapshot=snapshot, late_ms=500, bin_ms=10, partitions=6,
+        is_ended=is_ended, updated_ms=NOW - age_ms,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("age_ms", "is_ended", "state"),
+    [(900, False, "running"), (95_000, False, "silent for 95 s"), (95_000, True, "feed ended")],
+)
+def test_a_worker_of_another_machine_is_known_by_the_age_of_its_checkpoint(age_ms, is_ended, state):
+    told = worker(checkpoint(age_ms, is_ended=is_ended), NOW)
+    assert (told.name, told.state, told.where) == ("replay-0of2", state, "feed f")
+
+
+def test_a_job_of_another_machine_is_known_by_the_members_of_its_group():
+    active = {"minute-1of2", "minutes", "raw"}
+    assert job("rollup", "minute", active) == Part("rollup", "running", where="group minute-1of2")
+    assert job("rollup", "minute", {"minutes"}).state == NOT_HERE
+
+
+def test_what_is_here_is_not_looked_for_elsewhere(monkeypatch):
+    monkeypatch.setattr(parts_module, "KafkaTopics", lambda settings: _Topics())
+    monkeypatch.setattr(parts_module, "now_ms", lambda: NOW)
+    settings = Settings(_env_file=None, ksqldb_url="")
+    told = {part.name: part.state for part in jobs_elsewhere(settings, [], {settings.agg_group})}
+    assert told == {
+        "replay-0of2": "running", "aggregate": "running", "rollup": NOT_HERE, "stage_raw": NOT_HERE
+    }  # fmt: skip
+    here = [Part("replay", "running", 7), Part("rollup", "running", 8)]
+    assert [part.name for part in jobs_elsewhere(settings, here, set())] == ["aggregate", "stage_raw"]
+
+
+class _Topics:
+    def checkpoints(self) -> list[Checkpoint]:
+        return [checkpoint(900)]
+
+
+def test_a_registry_that_is_away_does_not_hide_the_broker(monkeypatch):
+    def away(settings: Settings, since_ms: int) -> Latency:
+        raise TransientError("the registry does not answer")
+
+    monkeypatch.setattr(status_module, "active_groups", lambda settings: set())
+    monkeypatch.setattr(status_module, "publish_latency", away)
+    monkeypatch.setattr(
+        status_module, "parts_here", lambda: [Part("registry", NOT_HERE), Part("kafka", NOT_HERE)]
+    )
+    monkeypatch.setattr(parts_module, "_has_registry", lambda settings: False)
+    told = collect(Settings(_env_file=None, ksqldb_url="", connect_url=""))
+    assert [part.state for part in told.parts] == [NOT_HERE, ANSWERS]
+    assert not told.is_good
+
+
+def test_what_answers_is_not_told_as_absent(monkeypatch):
+    settings = Settings(_env_file=None, kafka_brokers="k:9092", schema_registry_url="http://r:8081/apis")
+    monkeypatch.setattr(parts_module, "_has_registry", lambda settings: True)
+    absent = [Part(name, NOT_HERE) for name in ("registry", "kafka", "snowflake", "connect")]
+    told = answering(settings, absent, broker=True, connect=False)
+    assert [(part.state, part.where) for part in told] == [
+        (ANSWERS, "http://r:8081/apis"), (ANSWERS, "k:9092"), (NOT_HERE, ""), (NOT_HERE, "")
+    ]  # fmt: skip
+    died = [Part("kafka", "died")]
+    assert answering(settings, died, broker=True, connect=True) == died
+    assert _parts_level(told).is_met is None
+    assert _parts_level(died).is_met is False
+
+
+def record(start_ms: int, symbol: str = "WDC") -> dict[str, object]:
+    return {"symbol": symbol, "start_ts_ms": start_ms}
+
+
+def test_a_bar_is_due_when_a_record_closes_it():
+    bins = [(NOW + 530, record(NOW + 20)), (NOW + 900, record(NOW + 390))]
+    assert first_due_ms(bins, 500) is None
+    still_open = (NOW + 1999, record(NOW + 1490))
+    assert first_due_ms([*bins, still_open], 500) is None
+    closing = (NOW + 2010, record(NOW + 1500, "~wm3"))
+    assert first_due_ms([closing, still_open, *bins], 500) == NOW + 2010
+
+
+def test_watermark_records_alone_make_no_bar_due():
+    assert first_due_ms([(NOW + s * 1000, record(NOW + s * 1000, "~wm0")) for s in range(30)], 500) is None
+
+
+@pytest.mark.parametrize(
+    ("bar_age_s", "due_age_s", "is_met"),
+    [
+        (1, 30, True),  # behind, but it makes bars
+        (16, 15.5, False),  # within a minute of the newest bar
+        (16, 3, True),
+        (40, None, True),  # a quiet market: no bin since
+        (None, 20, False),
+        (None, 3, None),
+        (None, None, None),
+    ],
+)
+def test_the_engine_fails_as_soon_as_a_bar_is_due_for_too_long(monkeypatch, bar_age_s, due_age_s, is_met):
+    asked = []
+
+    def due_ms(settings: Settings, since_ms: int) -> int | None:
+        asked.append(since_ms)
+        return None if due_age_s is None else int(NOW - due_age_s * 1000)
+
+    monkeypatch.setattr(status_module, "now_ms", lambda: NOW)
+    monkeypatch.setattr(status_module, "due_ms", due_ms)
+    newest_ms = None if bar_age_s is None else NOW - bar_age_s * 1000
+    bars = Latency(0, appended=0 if newest_ms is None else 9, newest_ms=newest_ms)
+    waits_ms = _waits_ms(Settings(_env_file=None), bars, NOW - 60_000)
+    assert _engine_level(Latency(0, appended=50), bars, waits_ms).is_met is is_met
+    assert asked == ([] if bar_age_s == 1 else [NOW - 60_000 if newest_ms is None else newest_ms + 1])
+
+
+def test_without_bins_nothing_is_said_of_the_engine():
+    assert _engine_level(Latency(0), Latency(0), 0).is_met is None

@@ -61,15 +61,16 @@ def test_health_and_metrics_are_open(path):
     assert ask(Guard(_app, "ann", "x"), path + "/more")["status"] == 401
 
 
-def test_a_page_of_another_origin_gets_no_live_connection():
+@pytest.mark.parametrize(("kind", "refused"), [("websocket", 4403), ("http", 403)])
+@pytest.mark.parametrize("path", ["/", "/api/bars/WDC", "/api/health"])
+def test_a_page_of_another_origin_gets_nothing(kind, refused, path):
     guard = Guard(_app)
-    assert (
-        ask(guard, kind="websocket", host=b"127.0.0.1:8050", origin=b"http://127.0.0.1:8050")["status"] == 200
-    )
-    assert (
-        ask(guard, kind="websocket", host=b"127.0.0.1:8050", origin=b"https://elsewhere.example")["code"]
-        == 4403
-    )
+    host = b"127.0.0.1:8050"
+    assert ask(guard, path, kind, host=host)["status"] == 200
+    assert ask(guard, path, kind, host=host, origin=b"http://127.0.0.1:8050")["status"] == 200
+    for origin in (b"https://elsewhere.example", b"http://127.0.0.1:8051", b"null"):
+        answer = ask(guard, path, kind, host=host, origin=origin)
+        assert answer.get("status", answer.get("code")) == refused
 
 
 @pytest.mark.parametrize(

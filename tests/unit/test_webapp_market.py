@@ -100,5 +100,16 @@ def test_of_a_silent_feed_a_page_says_closed_or_stale_by_its_symbol():
     )
 
 
+def test_a_symbol_without_bars_is_not_live_because_others_are():
+    hub = Hub(settings(), clock=lambda: T0 + 2000)
+    assert hub.condition_of("NOPE") == "starting"
+    hub.connected(1.0, 0)
+    hub._board = None
+    assert hub.condition_of("NOPE") == "waiting"
+    hub.take(batch(bar(0)))
+    hub._board = None
+    assert [hub.condition_of(symbol) for symbol in ("WDC", "NOPE", "")] == ["live", "no_bars", "live"]
+
+
 def batch(*bars):
     return Batch([FeedBar(b, b.end_ts_ms + 550, None, False) for b in bars], [])

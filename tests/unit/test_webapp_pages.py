@@ -10,6 +10,8 @@ from glue.io.bar_feed import Batch, FeedBar
 from glue.io.marts import as_points, as_text
 from glue.settings import Settings
 from tests.unit.dashboard_bars import T0, bar
+from webapp import warehouse
+from webapp.flushes import Flushes
 from webapp.history import History
 from webapp.hub import Hub
 from webapp.shared import Shared
@@ -88,6 +90,39 @@ def test_an_answer_is_shared_until_it_is_too_old():
 
     asyncio.run(ask())
     assert made == [100.0, 400.0]
+
+
+def test_a_flush_is_fresh_for_ten_seconds_and_only_where_it_was_seen_to_happen():
+    now, written = [100.0], [60_000]
+    flushes = Flushes(lambda: written[0], lambda: now[0])
+
+    def look(after_s: float, until_ms: int) -> bool:
+        now[0] += after_s
+        written[0] = until_ms
+        return asyncio.run(flushes.is_fresh())
+
+    assert not look(0, 60_000)  # it was there at the start: nobody knows since when
+    assert not look(5, 60_000)
+    assert look(5, 120_000)
+    assert [look(5, 120_000) for _ in range(3)] == [True, True, False]
+    assert not look(600, 180_000)  # no page was open meanwhile
+    assert look(5, 240_000)
+
+
+def test_the_warehouse_is_asked_again_at_a_flush_and_not_when_five_minutes_are_over(monkeypatch):
+    now, written, asked = [0.0], [0], []
+    monkeypatch.setattr(warehouse, "flushes", Flushes(lambda: written[0], lambda: now[0]))
+
+    async def open_page() -> None:
+        shared = Shared(lambda: asked.append(now[0]), lambda: now[0])
+        while now[0] < 2000:
+            if await warehouse.is_due(shared):
+                await shared.get(warehouse.LEAST_S - warehouse.JITTER_S)
+            now[0] += 5.0
+            written[0] = int((now[0] - 153) // 300)  # a flush each five minutes
+
+    asyncio.run(open_page())
+    assert asked == [0.0, 455.0, 755.0, 1055.0, 1355.0, 1655.0, 1955.0]
 
 
 def test_numbers_of_a_column_have_the_decimals_that_one_of_them_needs():

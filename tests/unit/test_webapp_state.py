@@ -1,6 +1,8 @@
 """What an open page is sent, without a browser."""
 
 import pytest
+from reflex.state import StateUpdate
+from reflex.utils.format import json_dumps
 
 from glue.io.bar_feed import Batch, FeedBar
 from glue.settings import Settings
@@ -53,3 +55,35 @@ def test_a_view_is_newer_than_all_that_a_tab_had_from_an_earlier_server(hub, mon
     before._start_view()
     monkeypatch.setattr(state, "now_ms", lambda: T0 + 3000)
     assert page().feed["view"] > before.feed["view"] > T0
+
+
+@pytest.mark.parametrize("watched", [1, state.MOST_WATCHED])
+def test_a_page_takes_less_than_a_kilobyte_a_second(hub, watched):
+    names = [f"BINANCE:SYM{i:02d}USDT" for i in range(watched)]
+
+    def second(number: int) -> None:
+        hub._clock = lambda: T0 + 1000 * number + 1560 + 100 * (number % 7)  # badges change, too
+        closes = (64_123.123456 + 7.5 * number + i for i in range(watched))
+        take(
+            hub,
+            *(
+                bar(number, name, close=close, high=close + 1, notional=close * 4, volume=4.012345)
+                for name, close in zip(names, closes, strict=True)
+            ),
+        )
+
+    second(0)
+    opened = page(names[0])
+    opened.watch_text = ",".join(names)
+    opened._push()
+    sizes, prices = [], dict.fromkeys(names, 0)
+    for number in range(1, 20):
+        second(number)
+        opened._clean()
+        hub._board = None
+        opened._push()
+        assert {"badges", "feed", "moves"} <= opened.dirty_vars
+        sizes.append(len(json_dumps(StateUpdate(delta=opened.get_delta()), separators=(",", ":"))))
+        prices |= {names[place]: at for place, at, _, _ in opened.moves}
+    assert max(sizes) < 1000
+    assert min(prices.values()) >= T0 // 1000 + 17  # each of them moves every three seconds

@@ -1,22 +1,14 @@
 // Choices at the top of the page: symbol, time zone, theme.
 import { useEffect, useId, useState } from "react";
+import { search } from "$/public/lists.js";
 import { exchangeZone, keep, theme, useValue, zone } from "$/public/store.js";
 
-const MOST_SHOWN = 50;
-
-/** A search box over the symbols; any symbol can be typed in. */
-export function SymbolPicker({ symbols, symbol, onPick }) {
+/** A search box over the symbols; any symbol can be typed in. `isCut`: there are more than those. */
+export function SymbolPicker({ symbols, isCut, symbol, onPick }) {
   const id = useId();
   const [text, setText] = useState(null); // null: not being searched
   const [at, setAt] = useState(0);
-  const wanted = (text ?? "").toUpperCase();
-  const found =
-    text === null
-      ? []
-      : [
-          ...symbols.filter((name) => name.toUpperCase().startsWith(wanted)),
-          ...symbols.filter((name) => !name.toUpperCase().startsWith(wanted) && name.toUpperCase().includes(wanted)),
-        ].slice(0, MOST_SHOWN);
+  const found = text === null ? [] : search(symbols, text, isCut);
   const pick = (name) => {
     setText(null);
     if (name && name !== symbol) onPick(name);

@@ -1,6 +1,7 @@
 // The recent bars as a table that can be sorted and taken away as CSV.
 import { useState } from "react";
 import { FIELDS, book, exchangeZone, useValue, zone } from "$/public/store.js";
+import { ordered } from "$/public/lists.js";
 import { amount, clock, decimalsOf, latency, price } from "$/public/format.js";
 
 const SHOWN = 40;
@@ -14,7 +15,6 @@ const COLUMNS = [
   ["max_lateness_ms", "late ms", (bar) => amount(bar.max_lateness_ms)],
   ["latency", "end → here", (bar) => latency(bar.start_ts_ms + 1000, bar.receive_ms)],
 ];
-const keyOf = (bar, name) => (name === "latency" ? (bar.receive_ms ?? 0) - bar.start_ts_ms : bar[name]);
 
 export function BarTable() {
   const { symbol, bars } = useValue(book);
@@ -27,7 +27,7 @@ export function BarTable() {
       ? isDown
         ? bars.slice(-SHOWN).reverse()
         : bars.slice(0, SHOWN)
-      : [...bars].sort((a, b) => (keyOf(a, by) - keyOf(b, by)) * (isDown ? -1 : 1)).slice(0, SHOWN);
+      : ordered(bars, by, isDown).slice(0, SHOWN);
   return (
     <>
       <div className="head">

@@ -1,12 +1,19 @@
 // Chosen symbols: newest price, its change since the oldest bar that is kept, and the last two minutes as a line.
 import { useEffect, useRef } from "react";
+import { moved } from "$/public/lists.js";
 import { decimalsOf, price, signed } from "$/public/format.js";
 
 const KEPT = 120;
 const WIDTH = 56;
 const HEIGHT = 18;
 
-export function Watchlist({ quotes, sparks, symbol, onPick, onToggle }) {
+export function Watchlist({ quotes, moves, sparks, symbol, onPick, onToggle }) {
+  const held = useRef({});
+  if (held.current.quotes !== quotes || held.current.moves !== moves) {
+    const before = held.current.quotes === quotes ? held.current.rows : quotes;
+    held.current = { quotes, moves, rows: moved(before, moves) };
+  }
+  const rows = held.current.rows;
   const lines = useRef({});
   const given = useRef(null);
   if (given.current !== sparks) {
@@ -14,17 +21,17 @@ export function Watchlist({ quotes, sparks, symbol, onPick, onToggle }) {
     lines.current = Object.fromEntries(Object.entries(sparks).map(([name, points]) => [name, [...points]]));
   }
   useEffect(() => {
-    for (const [name, at, close] of quotes) {
+    for (const [name, at, close] of rows) {
       const line = (lines.current[name] ??= []);
       if (close !== null && (line.at(-1)?.[0] ?? 0) < at) line.push([at, close]);
       line.splice(0, Math.max(0, line.length - KEPT));
     }
-  }, [quotes]);
-  const isWatched = quotes.some(([name]) => name === symbol);
+  }, [rows]);
+  const isWatched = rows.some(([name]) => name === symbol);
   return (
     <>
       <ul className="quotes">
-        {quotes.map(([name, at, close, change]) => (
+        {rows.map(([name, at, close, change]) => (
           <li key={name} className={`${name === symbol ? "here" : ""} ${change < 0 ? "down" : "up"}`}>
             <button type="button" className="quote" aria-current={name === symbol} onClick={() => onPick(name)}>
               <span className="who">{name}</span>

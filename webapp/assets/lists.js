@@ -1,0 +1,31 @@
+// What the page does with lists of symbols, bars and quotes.
+
+const MOST_FOUND = 50;
+
+/** Symbols that begin with a text, then those that have it; where the list `isCut`, first what was typed. */
+export const search = (symbols, text, isCut) => {
+  const wanted = text.toUpperCase();
+  const hits = symbols.filter((name) => name.toUpperCase().includes(wanted));
+  const begins = (name) => name.toUpperCase().startsWith(wanted);
+  const typed = text.trim();
+  const own = isCut && typed && !symbols.includes(typed) ? [typed] : [];
+  return [...own, ...hits.filter(begins), ...hits.filter((name) => !begins(name))].slice(0, MOST_FOUND);
+};
+
+const keyOf = (bar, by) => {
+  if (by !== "latency") return bar[by];
+  return bar.receive_ms === null ? null : bar.receive_ms - bar.start_ts_ms;
+};
+
+/** Bars in the order of a column; those that have nothing in it come last. */
+export const ordered = (bars, by, isDown) => {
+  const isBlank = (bar) => keyOf(bar, by) === null;
+  return [...bars].sort((a, b) => isBlank(a) - isBlank(b) || (keyOf(a, by) - keyOf(b, by)) * (isDown ? -1 : 1));
+};
+
+/** Quotes in which some are new: each of `moves` is a place and what follows the name there. */
+export const moved = (quotes, moves) => {
+  const rows = [...quotes];
+  for (const [place, ...news] of moves) rows[place] = [rows[place][0], ...news];
+  return rows;
+};
