@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
+from hypothesis import settings as property_settings
 
 from glue.deploy import steps
 from glue.deploy.report import Report
@@ -26,6 +27,8 @@ QUICK_RETENTION = (
     "log.retention.check.interval.ms=1000,log.initial.task.delay.ms=500,log.cleaner.backoff.ms=1000"
 )
 RETENTION_DEADLINE_S = 60
+property_settings.register_profile("tapeline", deadline=None)  # no test is about time
+property_settings.load_profile("tapeline")
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from glue.settings import Settings
 from glue.stack.__main__ import deploy_ksql
 from tests.conftest import RunningStack
 from tests.fake_rest import FakeKsqlDb, serving
-from tests.processes import Command
+from tests.processes import Command, until
 
 pytestmark = pytest.mark.stack
 FILE_2 = "02_bars_1s_windowed.sql"
@@ -454,22 +454,27 @@ def test_topics_are_not_emptied_under_a_running_worker(estate, capsys):
     deploy(capsys)
     binner = Binner(Feed("running", "live", is_numbered=True), Rules(partitions=6))
 
-    def commit(updated_ms: int) -> None:
-        checkpoint = Checkpoint(
-            feed_id="running", shard=Shard(), mode="live", snapshot=binner.snapshot(), late_ms=500, bin_ms=10,
-            partitions=6, is_ended=False, updated_ms=updated_ms,
-        )  # fmt: skip
-        publish_state(estate.settings, "running", checkpoint)
+    has_stopped = threading.Event()
 
-    now_ms = int(time.time() * 1000)
-    commit(now_ms)
-    later = threading.Timer(0.5, commit, [now_ms + 500])
-    later.start()
-    with pytest.raises(TapelineError, match=r"a worker \(feed running, .*is writing to these topics"):
-        main(["all", "--fresh"])
-    later.join()
+    def work() -> None:
+        while not has_stopped.wait(0.1):
+            checkpoint = Checkpoint(
+                feed_id="running", shard=Shard(), mode="live", snapshot=binner.snapshot(), late_ms=500,
+                bin_ms=10, partitions=6, is_ended=False, updated_ms=int(time.time() * 1000),
+            )  # fmt: skip
+            publish_state(estate.settings, "running", checkpoint)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    until(lambda: read_state(estate.settings).checkpoints, "the worker's first commit")
+    try:
+        with pytest.raises(TapelineError, match=r"a worker \(feed running, .*is writing to these topics"):
+            main(["all", "--fresh"])
+    finally:
+        has_stopped.set()
+        worker.join()
     assert len(estate.server.sources) == 5
     other = estate.settings.model_copy(update={"replay_max_late_ms": 300})
     with pytest.raises(TapelineError, match=r"300, but a worker \(feed running\) runs with 500"):
         agree(other, "ksqlDB")
-    assert main(["all", "--fresh"]) == 0  # it has stopped
+    assert main(["all", "--fresh"]) == 0

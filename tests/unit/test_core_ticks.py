@@ -153,7 +153,7 @@ PIECES = st.sampled_from([*MARKS, *FIELDS, GOOD, END, *BAD_LINES.values()])
 
 
 @given(st.lists(st.one_of(PIECES, st.binary(max_size=4)), max_size=12).map(b"".join))
-@settings(max_examples=600, derandomize=True, database=None, deadline=None)
+@settings(max_examples=600, derandomize=True, database=None)
 @example(GOOD + b"\n" + GOOD + GOOD + b"\n")
 def test_a_chunk_decodes_as_its_lines_do_one_by_one_whatever_the_bytes_are(chunk):
     raws, lines = split_lines(chunk), decode_chunk(chunk)
