@@ -49,7 +49,7 @@ test-full: setup ## Run the tests with their full counts
 golden: setup ## Record tests/golden/ksqldb anew from the ksqlDB server of KSQLDB_URL
 	@$(BIN)/python -m tests.contract.record
 
-bench: setup $(BENCH_STAMP) ## Measure all, beside plain versions and limits; writes bench/RESULTS.md
+bench: setup $(BENCH_STAMP) ## Measure all, beside plain versions and limits; writes bench/RESULTS*.md
 	@$(BIN)/python -m bench
 
 $(BENCH_STAMP): bench/requirements.lock

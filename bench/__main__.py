@@ -1,16 +1,17 @@
-"""Run all measurements and write bench/RESULTS.md: `make bench`, `python -m bench --help`."""
+"""Run the measurements and write bench/RESULTS*.md: `make bench`, `python -m bench --help`."""
 
 import argparse
 import signal
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from rich.console import Console
 
 from bench import connect, core, dashboard, engine, facts, latency, memory, sink
 from bench.machine import Watch
-from bench.report import RESULTS, Row, as_json, show, write
+from bench.report import Row, as_json, show, write
 from bench.rounds import Say
 from bench.stage import Stage, stage
 from glue.cli import run
@@ -27,8 +28,16 @@ ON_THE_STACK: dict[str, Callable[[Stage, Say, bool], list[Row]]] = {
 }
 PLAIN_WIDTH = 160
 GROUPS = ("core", *ON_THE_STACK)
+HERE = Path(__file__).parent
+DOCUMENTS = {
+    HERE / "RESULTS.md": ("Results: ticks to bars", ("core", "kafka", "engine", "latency", "memory")),
+    HERE / "RESULTS_SERVING.md": ("Results: warehouse and dashboard", ("facts", "connect", "dashboard")),
+}
+"""By file: its title, and the groups that have to be measured in full for it."""
 DESCRIPTION = """\
 Measure Tapeline, every number beside a plain version or a limit taken in the same run.
+Writes bench/RESULTS.md, and bench/RESULTS_SERVING.md about facts, connect and dashboard: each when all of its
+groups were measured in full.
 
   core     NDJSON to closed bins, in process, beside json + dict and beside msgspec alone
   kafka    bins to Kafka exactly once, beside librdkafka with serialized payloads
@@ -42,7 +51,7 @@ Measure Tapeline, every number beside a plain version or a limit taken in the sa
 
 
 def main(argv: list[str]) -> int:
-    """Measure, show the table, and write it down when everything was measured in full."""
+    """Measure, show the table, and write down what was measured in full."""
     options = _parser().parse_args(argv)
     groups = _groups(options.only)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: children and stack are stopped
@@ -64,28 +73,30 @@ def main(argv: list[str]) -> int:
         say("stopped; nothing was written")
         return 130
     machine = watch.facts()
+    all_rows = [row for of_group in rows.values() for row in of_group]
     if options.json:
-        sys.stdout.write(as_json(rows, machine) + "\n")
+        sys.stdout.write(as_json(all_rows, machine) + "\n")
     else:
-        show(console, rows)
+        show(console, all_rows)
         for name, value in machine.items():
             console.print(f"[dim]{name}: {value}[/]", highlight=False, soft_wrap=True)
-    if options.quick or groups != GROUPS:
-        say("RESULTS.md is left as it is: it takes a full run")
-    else:
-        write(rows, machine)
-        say(f"written to {RESULTS.relative_to(RESULTS.parents[1])}")
+    for path, (title, wanted) in DOCUMENTS.items():
+        if options.quick or not rows.keys() >= set(wanted):
+            say(f"{path.name} is left as it is: it takes a full run of {', '.join(wanted)}")
+        else:
+            write(path, title, [row for group in wanted for row in rows[group]], machine)
+            say(f"written to bench/{path.name}")
     return 0
 
 
-def _measure(groups: tuple[str, ...], say: Say, *, is_quick: bool) -> list[Row]:
-    rows = core.rows(say, is_quick=is_quick) if "core" in groups else []
+def _measure(groups: tuple[str, ...], say: Say, *, is_quick: bool) -> dict[str, list[Row]]:
+    rows = {"core": core.rows(say, is_quick=is_quick)} if "core" in groups else {}
     if groups != ("core",):
         say("starting Kafka and the schema registry in a temporary folder")
         with stage(say) as on:
             for name in groups:
                 if name in ON_THE_STACK:
-                    rows += ON_THE_STACK[name](on, say, is_quick)
+                    rows[name] = ON_THE_STACK[name](on, say, is_quick)
             say("stopping Kafka and the schema registry")
     return rows
 

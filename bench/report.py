@@ -1,4 +1,4 @@
-"""The rows of the table, on the terminal, as JSON and in RESULTS.md."""
+"""The rows of the table, on the terminal, as JSON and as a document."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,6 @@ from rich.table import Table
 
 from bench.rounds import paired_ratio
 
-RESULTS = Path(__file__).parent / "RESULTS.md"
 HEADINGS = ("what", "measured", "beside", "ratio", "goal", "met")
 INTRODUCTION = """\
 Written by `make bench`; do not edit. Each row is beside a plain version or a limit that was measured in the
@@ -123,9 +122,9 @@ def as_json(rows: Sequence[Row], facts: Mapping[str, str]) -> str:
     return msgspec.json.format(msgspec.json.encode({"machine": facts, "rows": rows})).decode()
 
 
-def write(rows: Sequence[Row], facts: Mapping[str, str], path: Path = RESULTS) -> None:
-    """Write the document."""
-    path.write_text(document("Results", INTRODUCTION, rows, facts))
+def write(path: Path, title: str, rows: Sequence[Row], facts: Mapping[str, str]) -> None:
+    """Write a document."""
+    path.write_text(document(title, INTRODUCTION, rows, facts))
 
 
 def document(title: str, introduction: str, rows: Sequence[Row], facts: Mapping[str, str]) -> str:
