@@ -23,7 +23,7 @@ from tests.faults.pipeline import pipeline
 from tests.processes import feed
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(1200)]
-SECONDS_A_KILL, HEAD_START_MS = 6, 6000
+SECONDS_A_KILL, HEAD_START_MS = 6, 10_000
 # No lines late on purpose: they break a heartbeat's word, and then its time would decide.
 LIVE = ["--synthetic", "--rate", "200", "--seed", "3", "--disorder-ms", "800"]
 OF_THE_CONNECTION = ("ingest_ts_ms", "watermark_ms", "api_send_ts_ms", "line", "line_sha256")
@@ -35,11 +35,12 @@ def test_a_worker_of_a_live_feed_that_is_killed_goes_on_exactly(
     kills: int, stack: RunningStack, tmp_path: Path
 ) -> None:
     rng = random.Random(f"live {kills}")
+    settings = stack.settings(**EVERY_PORT)
     start_ms = time.time_ns() // 1_000_000 + HEAD_START_MS  # a live feed is read from now on
     options = [*LIVE, "--duration", str(SECONDS_A_KILL * kills), "--rebase-to", str(start_ms)]
     with (
         feed(*options, cwd=tmp_path) as url,
-        pipeline(stack.settings(**EVERY_PORT), url, tmp_path) as running,
+        pipeline(settings, url, tmp_path) as running,
     ):
         running.worker.command.wait_for('"feed"')
         assert time.time_ns() // 1_000_000 < start_ms, "the worker came too late for the first line"
