@@ -123,11 +123,9 @@ def oldest_unread_ms(settings: Settings, group: str, topic: str) -> int | None:
     """Return when the oldest record was appended that a group has not committed, None where it has all."""
     partitions = [TopicPartition(topic, p) for p in range(partition_count(settings, topic))]
     starts, ends = [], []
-    positions = committed(settings, group, partitions)
-    for found, at, (first, end) in zip(
-        partitions, positions, offset_ranges(settings, partitions), strict=True
-    ):
-        start = max(first, at.offset if at else 0)
+    offsets = committed_offsets(settings, group, partitions)
+    for found, at, (first, end) in zip(partitions, offsets, offset_ranges(settings, partitions), strict=True):
+        start = max(first, at or 0)
         if start < end:  # there may be nothing but transaction markers
             starts.append(TopicPartition(topic, found.partition, start))
             ends.append(start + 1)
