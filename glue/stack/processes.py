@@ -63,12 +63,13 @@ def is_alive(process: Process) -> bool:
 def members(process: Process) -> list[psutil.Process]:
     """Return the process and all that it started and that still run, also when it is gone itself."""
     found = []
-    for candidate in psutil.process_iter():
+    for pid in psutil.pids():  # process_iter() remembers a pid's first owner, which cannot be signalled
         try:
-            if os.getsid(candidate.pid) != process.pid or _has_ended(candidate):
+            candidate = psutil.Process(pid)
+            if os.getsid(pid) != process.pid or _has_ended(candidate):
                 continue
-            if candidate.pid == process.pid and _find(process) is None:
-                return []  # another process has the pid now, so nothing of the old session is left
+            if pid == process.pid and _is_other(candidate, process):
+                return []  # nothing of the old session is left, or its pid would not be free
             found.append(candidate)
         except (OSError, psutil.Error):
             continue
@@ -139,10 +140,14 @@ def _find(process: Process) -> psutil.Process | None:
         del _children[process.pid]
     try:
         found = psutil.Process(process.pid)
-        is_other = abs(found.create_time() - process.create_time_s) > CREATE_TIME_TOLERANCE_S
-        return None if is_other or _has_ended(found) else found
+        return None if _is_other(found, process) or _has_ended(found) else found
     except psutil.NoSuchProcess:
         return None
+
+
+def _is_other(found: psutil.Process, process: Process) -> bool:
+    """Tell whether the process that has the pid now is another one."""
+    return bool(abs(found.create_time() - process.create_time_s) > CREATE_TIME_TOLERANCE_S)
 
 
 def _has_ended(process: psutil.Process) -> bool:

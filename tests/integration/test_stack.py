@@ -386,19 +386,53 @@ def test_interrupting_up_stops_what_it_started(tmp_path):
     assert not (tmp_path / ".tapeline" / "tmp").exists()
 
 
-def test_stopping_a_process_ends_what_it_started(tmp_path):
+def start_parent(home: Path) -> tuple[Process, int]:
+    """Start a process that SIGTERM does not end, and return it with the pid of its child."""
     script = "trap '' TERM; sleep 600 & echo $! > child; wait; wait"
-    process = processes.start(["sh", "-c", script], env={}, home=tmp_path, log=tmp_path / "log")
+    process = processes.start(["sh", "-c", script], env={}, home=home, log=home / "log")
     deadline = time.monotonic() + 10
-    while not (tmp_path / "child").exists() or not (tmp_path / "child").read_text().strip():
+    while not (home / "child").exists() or not (home / "child").read_text().strip():
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    child = int((tmp_path / "child").read_text())
+    return process, int((home / "child").read_text())
+
+
+def test_stopping_a_process_ends_what_it_started(tmp_path):
+    process, child = start_parent(tmp_path)
 
     processes.stop([process], timeout_s=0.2)
 
     assert not processes.is_alive(process)
     assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
+
+
+def test_the_child_of_a_process_that_ends_while_it_is_looked_at_is_found(tmp_path, monkeypatch):
+    process, child = start_parent(tmp_path)
+
+    def kill_meanwhile(candidate: psutil.Process) -> bool:
+        if candidate.pid == process.pid:
+            candidate.kill()
+            candidate.wait(10)
+        return False
+
+    with monkeypatch.context() as patch:
+        patch.setattr(processes, "_has_ended", kill_meanwhile)
+        found = [member.pid for member in processes.members(process)]
+    processes.stop([process], timeout_s=0.2)
+
+    assert child in found
+
+
+def test_a_process_that_got_the_pid_of_an_earlier_one_is_ended_as_well(tmp_path, monkeypatch):
+    process = processes.start(["sleep", "600"], env={}, home=tmp_path, log=tmp_path / "log")
+    earlier = psutil.Process(process.pid)
+    earlier._ident = (process.pid, 0.0)
+    monkeypatch.setitem(psutil._pmap, process.pid, earlier)  # what psutil remembers of the pid
+    monkeypatch.setattr(processes, "send_signal", lambda *_: None)  # so that SIGKILL has to do it
+
+    processes.stop([process], timeout_s=0)
+
+    assert not processes.is_alive(process)
 
 
 def test_a_process_that_got_the_pid_of_an_earlier_one_is_never_touched():
