@@ -122,7 +122,7 @@ def stop(processes: Iterable[Process], timeout_s: float) -> None:
             member.kill()
         except psutil.NoSuchProcess:
             continue
-    _wait(lambda: not any(map(members, wanted)), KILL_TIMEOUT_S)
+    _wait(lambda: not any(is_alive(process) or members(process) for process in wanted), KILL_TIMEOUT_S)
     stuck = [str(member.pid) for process in wanted for member in members(process)]
     if stuck:
         raise TapelineError(f"process {', '.join(stuck)} does not end, not even by SIGKILL")

@@ -4,7 +4,7 @@ import re
 import signal
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import count
@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from glue.core.bars import Bar
 from glue.settings import Settings
 from tests.conftest import RunningStack
 from tests.e2e.dashboard import NEWEST, Dashboard, assert_usable, picture, show, wait_for_bar
@@ -26,6 +27,8 @@ FLAGS += ("--disable-background-networking", "--renderer-process-limit=4")
 REFRESH_MS = 200
 DESK = {"width": 1440, "height": 900}
 TABS = 20
+MOST_BARS_OF_A_PAGE = 1200
+"""TRIM_AT of webapp/assets/store.js."""
 symbols = (f"T{i}" for i in count(1))
 
 
@@ -216,6 +219,37 @@ def test_twenty_tabs_at_once_all_get_the_newest_bar(browser: Browser, dashboard:
         (newest,) = dashboard.put(symbol, range(5, 4, -1))
         for page in pages:
             wait_for_bar(page, newest)
+
+
+@pytest.mark.parametrize("market_s", [300, pytest.param(3600, marks=pytest.mark.full)])
+def test_a_tab_does_not_grow_with_the_day(
+    page: Page, dashboard: Dashboard, market_s: int, record_property: Callable[[str, object], None]
+) -> None:
+    symbol = next(symbols)
+    filled = MOST_BARS_OF_A_PAGE + 60
+    made = dashboard.bars(symbol, range(filled + market_s, 0, -1))
+    session = page.context.new_cdp_session(page)
+
+    def minutes(bars: list[Bar], pace_ms: int) -> None:
+        for i in range(0, len(bars), 60):
+            dashboard.topic.put(bars[i : i + 60])
+            page.wait_for_timeout(pace_ms)
+        wait_for_bar(page, bars[-1])
+
+    def heap_mb() -> float:
+        session.send("HeapProfiler.collectGarbage")
+        return float(session.send("Runtime.getHeapUsage")["usedSize"]) / 1e6
+
+    dashboard.topic.put(made[:60])
+    show(page, dashboard, symbol)
+    page.get_by_role("button", name="15 min").click()
+    minutes(made[60:filled], REFRESH_MS)
+    before_mb = heap_mb()
+    minutes(made[filled:], 1_000)
+    after_mb = heap_mb()
+    record_property("heap_mb", {"before": before_mb, "after": after_mb})
+    assert page.evaluate("tapeline.drawing.candles.data().length") <= MOST_BARS_OF_A_PAGE
+    assert after_mb < before_mb * 1.25
 
 
 def test_the_bars_can_be_taken_away_as_csv(page: Page, dashboard: Dashboard) -> None:
