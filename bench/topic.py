@@ -11,7 +11,8 @@ import fastavro
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, KafkaError, Message, TopicPartition
 
 from glue.errors import TapelineError
-from glue.io.kafka import partition_count, reader
+from glue.io.kafka import partition_count
+from glue.io.kafka_read import reader
 from glue.settings import Settings
 
 SCHEMA_DIR = Path(__file__).parents[1] / "schemas"

@@ -20,8 +20,9 @@ from glue.errors import SettingsError, TapelineError, TransientError
 from glue.intake import now_ms
 from glue.io.bar_progress import BarProgress, KafkaTopics
 from glue.io.fact_tables import JOB, FactTables
-from glue.io.kafka import SESSION_TIMEOUT_S, partition_count
+from glue.io.kafka import partition_count
 from glue.io.kafka_bars import KafkaBarSource
+from glue.io.kafka_groups import SESSION_TIMEOUT_S
 from glue.presence import present
 from glue.progress import Progress
 from glue.settings import Settings

@@ -16,8 +16,9 @@ from glue.core.staged import LARGEST_SUM, Place, is_storable, line_of
 from glue.core.usage import Use
 from glue.errors import TapelineError, TransientError
 from glue.intake import now_ms
-from glue.io.kafka import SESSION_TIMEOUT_S, topic_id
+from glue.io.kafka import topic_id
 from glue.io.kafka_active import Committed, NotCommitted
+from glue.io.kafka_groups import SESSION_TIMEOUT_S
 from glue.io.kafka_raw import KafkaRawSource, RawRecord
 from glue.io.lane import Lane, resumed
 from glue.io.raw_tables import JOB, RawTables

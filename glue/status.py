@@ -17,7 +17,7 @@ from glue.core.usage import billed_s
 from glue.engine import Engine, ksqldb_engine, local_engine
 from glue.errors import TapelineError
 from glue.intake import now_ms
-from glue.io.kafka import active_groups
+from glue.io.kafka_groups import active_groups
 from glue.io.topic_stats import (
     Lag,
     Latency,

@@ -16,7 +16,7 @@ import msgspec
 from glue.core.bars import Bar
 from glue.core.bins import TickBin
 from glue.core.dead_letters import DeadLetter
-from glue.io.kafka import read_to_end
+from glue.io.kafka_read import read_to_end
 from glue.io.registry import AvroReader, Registry
 from glue.settings import Settings
 

@@ -12,7 +12,8 @@ from glue.core.partition import is_watermark, partition_of, watermark_symbols
 from glue.core.staged import LARGEST_SUM, Place, Span, bounds_of
 from glue.deploy.snowflake import read_statements
 from glue.io.bin_codec import SCHEMA_FILE, BinReader, BinWriter
-from glue.io.kafka import admin_client, partition_count, read_to_end, topic_id
+from glue.io.kafka import admin_client, partition_count, topic_id
+from glue.io.kafka_read import read_to_end
 from glue.io.raw_tables import COLUMNS
 from glue.io.registry import Registry
 from glue.io.snowflake import connect

@@ -10,7 +10,8 @@ from glue.core.watermarks import BAR_MS
 from glue.deploy.report import Report
 from glue.deploy.scripts import Script, Statement, grace_ms
 from glue.errors import TapelineError, TransientError
-from glue.io.kafka import cluster_id, topic_ends
+from glue.io.kafka import cluster_id
+from glue.io.kafka_read import topic_ends
 from glue.io.ksqldb import ERROR, RUNNING, KsqlDb, Source
 from glue.io.rest import Refused
 from glue.io.state_topic import Deployed, publish_state

@@ -8,7 +8,8 @@ from glue.deploy.report import Report
 from glue.deploy.scripts import KSQL_DIR, OPERATORS_DIR, Script, Statement, read_scripts, sink_retention_ms
 from glue.errors import TapelineError
 from glue.io.connect import Connect
-from glue.io.kafka import MissingTopic, forget_group, shards_of
+from glue.io.kafka import MissingTopic
+from glue.io.kafka_groups import forget_group, shards_of
 from glue.io.ksqldb import KsqlDb
 from glue.io.registry import BACKWARD, BAR_SCHEMA_FILE, Registry, subjects
 from glue.io.state_topic import Deployed, agree, read_state, refuse_running_worker, withdraw

@@ -10,7 +10,8 @@ from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 from glue.core.bars import Bar
 from glue.core.dead_letters import DeadLetter
 from glue.intake import now_ms
-from glue.io.kafka import REQUEST_TIMEOUT_S, partition_count, reader, unreachable
+from glue.io.kafka import REQUEST_TIMEOUT_S, partition_count, unreachable
+from glue.io.kafka_read import reader
 from glue.io.registry import AvroReader, BadRecord, Registry
 from glue.settings import Settings
 

@@ -25,7 +25,7 @@ from glue.core.facts import floor
 from glue.core.partition import Shard
 from glue.core.watermarks import BAR_MS
 from glue.errors import TapelineError
-from glue.io.kafka import offset_ranges, read_from, topic_ends
+from glue.io.kafka_read import offset_ranges, read_from, topic_ends
 from glue.io.state_topic import Checkpoint
 from glue.io.topic_stats import committed_offsets
 from glue.settings import Settings

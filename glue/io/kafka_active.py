@@ -7,8 +7,9 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from glue.errors import TapelineError, TransientError
-from glue.io.kafka import REQUEST_TIMEOUT_S, group_member, kafka_error, partition_count
+from glue.io.kafka import REQUEST_TIMEOUT_S, kafka_error, partition_count
 from glue.io.kafka_engine import CLOSE_TIMEOUT_S, within
+from glue.io.kafka_groups import group_member
 from glue.settings import Settings
 
 MAX_RECORDS = 10_000

@@ -14,12 +14,8 @@ from glue.core.bins import TickBin
 from glue.core.partition import partition_of
 from glue.errors import TapelineError, TransientError
 from glue.io.bin_codec import BinReader
-from glue.io.kafka import (
-    REQUEST_TIMEOUT_S,
-    group_member,
-    kafka_error,
-    partition_count,
-)
+from glue.io.kafka import REQUEST_TIMEOUT_S, kafka_error, partition_count
+from glue.io.kafka_groups import group_member
 from glue.io.registry import AvroWriter, BadRecord, Registry
 from glue.io.transactions import FENCED, GIVEN_UP, TIMEOUT_MS, produce, transactional_producer
 from glue.io.transactions import Record as ProducerRecord

@@ -12,7 +12,8 @@ import msgspec
 from glue.core.partition import Shard
 from glue.core.resume import Base, Snapshot
 from glue.errors import TapelineError
-from glue.io.kafka import MissingTopic, publish, read_to_end
+from glue.io.kafka import MissingTopic, publish
+from glue.io.kafka_read import read_to_end
 from glue.settings import Settings
 
 WORKER = "glue.replay"

@@ -4,7 +4,8 @@ from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
-from glue.io.kafka import partition_count, reader
+from glue.io.kafka import partition_count
+from glue.io.kafka_read import reader
 from glue.io.registry import AvroReader, BadRecord, Registry
 from glue.settings import Settings
 

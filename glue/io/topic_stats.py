@@ -18,18 +18,9 @@ from glue.core.facts import floor
 from glue.core.flushes import Position
 from glue.core.partition import is_watermark
 from glue.core.watermarks import BAR_MS
-from glue.io.kafka import (
-    REQUEST_TIMEOUT_S,
-    admin_client,
-    end_offsets,
-    offset_ranges,
-    partition_count,
-    read_from,
-    read_newest,
-    read_oldest,
-    shards_of,
-    unreachable,
-)
+from glue.io.kafka import REQUEST_TIMEOUT_S, admin_client, partition_count, unreachable
+from glue.io.kafka_groups import shards_of
+from glue.io.kafka_read import end_offsets, offset_ranges, read_from, read_newest, read_oldest
 from glue.io.registry import AvroReader, BadRecord, Registry
 from glue.settings import Settings
 

@@ -16,7 +16,8 @@ from glue.aggregate import aggregate_file
 from glue.core.bars import Bar
 from glue.io.bin_codec import BinWriter
 from glue.io.jsonl import LineFile
-from glue.io.kafka import partition_count, reader
+from glue.io.kafka import partition_count
+from glue.io.kafka_read import reader
 from glue.io.registry import AvroReader, BadRecord, Registry
 from glue.io.transactions import produce, transactional_producer
 from glue.settings import Settings

@@ -10,7 +10,7 @@ from pathlib import Path
 from confluent_kafka import KafkaException, TopicPartition
 
 from glue.core.partition import Shard
-from glue.io.kafka import reader
+from glue.io.kafka_read import reader
 from glue.settings import Settings
 from tests.processes import Command, bars_on_topic, env_of, until
 

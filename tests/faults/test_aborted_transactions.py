@@ -18,7 +18,8 @@ from glue.core.introduction import Feed
 from glue.core.partition import Shard, is_watermark, partition_of
 from glue.core.watermarks import BAR_MS, Rules
 from glue.errors import TapelineError
-from glue.io.kafka import client_config, reader
+from glue.io.kafka import client_config
+from glue.io.kafka_read import reader
 from glue.io.kafka_sink import KafkaSink
 from glue.io.state_topic import Checkpoint
 from glue.settings import Settings

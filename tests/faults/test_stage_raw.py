@@ -15,7 +15,8 @@ from confluent_kafka import TopicPartition
 from glue import metrics
 from glue.core.partition import partition_of
 from glue.errors import TransientError
-from glue.io.kafka import admin_client, topic_ends
+from glue.io.kafka import admin_client
+from glue.io.kafka_read import topic_ends
 from glue.io.raw_tables import RawTables
 from glue.settings import Settings
 from glue.stage_raw import RawLoader

@@ -34,7 +34,8 @@ from glue.deploy import connect as connectors
 from glue.deploy.report import Report
 from glue.errors import TapelineError
 from glue.io.connect import Connect
-from glue.io.kafka import client_config, read_to_end
+from glue.io.kafka import client_config
+from glue.io.kafka_read import read_to_end
 from glue.io.registry import AvroWriter, Registry
 from glue.io.topics import recreate_topics
 from glue.settings import Settings

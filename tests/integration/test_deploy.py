@@ -22,7 +22,8 @@ from glue.deploy.scripts import KSQL_DIR
 from glue.deploy.steps import start_over
 from glue.engine import MADE_BY_QUERIES, ksqldb_engine
 from glue.errors import SettingsError, TapelineError, TransientError
-from glue.io.kafka import cluster_id, publish, topic_ends
+from glue.io.kafka import cluster_id, publish
+from glue.io.kafka_read import topic_ends
 from glue.io.registry import Registry, subjects
 from glue.io.state_topic import Agreement, Checkpoint, agree, publish_state, read_state, withdraw
 from glue.settings import Settings

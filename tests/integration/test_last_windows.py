@@ -12,7 +12,7 @@ import pytest
 from glue.core.flushes import SILENT_MS
 from glue.io.bar_progress import LOOK_EVERY_MS, KafkaTopics
 from glue.io.fact_tables import FactTables
-from glue.io.kafka import topic_ends
+from glue.io.kafka_read import topic_ends
 from glue.io.state_topic import read_state
 from glue.rollup import Rollup
 from glue.settings import Settings

@@ -12,7 +12,8 @@ from glue.core.partition import Shard
 from glue.core.resume import Base, Position
 from glue.core.watermarks import Rules
 from glue.errors import TapelineError
-from glue.io.kafka import admin_client, read_to_end
+from glue.io.kafka import admin_client
+from glue.io.kafka_read import read_to_end
 from glue.io.kafka_sink import KafkaSink
 from glue.io.state_topic import Checkpoint, read_state
 from glue.settings import Settings

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 import pytest
 from confluent_kafka import Producer
 
-from glue.io.kafka import client_config, read_to_end
+from glue.io.kafka import client_config
+from glue.io.kafka_read import read_to_end
 from glue.io.transactions import transactional_producer
 from glue.settings import Settings
 from tests.conftest import RunningStack

@@ -1,0 +1,97 @@
+"""Consumer groups: a member of one, which there are, and how one is forgotten."""
+
+import re
+import time
+from typing import Any
+
+from confluent_kafka import Consumer, ConsumerGroupState, KafkaException
+
+from glue.errors import TapelineError
+from glue.io.kafka import REQUEST_TIMEOUT_S, admin_client, client_config, kafka_error, unreachable
+from glue.settings import Settings
+
+SESSION_TIMEOUT_S = 10.0
+"""How long a group counts a killed member as one of its own."""
+WITHOUT_MEMBER = {ConsumerGroupState.EMPTY, ConsumerGroupState.DEAD}
+MAY_PASS = {
+    "NOT_COORDINATOR",  # these three until a new broker has made its topic of offsets
+    "COORDINATOR_NOT_AVAILABLE",
+    "COORDINATOR_LOAD_IN_PROGRESS",
+    "NON_EMPTY_GROUP",  # perhaps only a killed member
+}
+
+
+def group_member(settings: Settings, group: str, *, max_poll_s: float, **more: Any) -> Consumer:
+    """Return a consumer that joins a group; it commits nothing by itself.
+
+    `max_poll_s` is the longest that its user may be away between two polls. It is also what a join that a
+    broker loses, as one that has just started may, takes until it is tried again.
+    """
+    config: dict[str, Any] = {
+        "group_id": group,
+        "enable_auto_commit": False,
+        "auto_offset_reset": "earliest",
+        "isolation_level": "read_committed",
+        "session_timeout_ms": int(SESSION_TIMEOUT_S * 1000),
+        "max_poll_interval_ms": int(max_poll_s * 1000),
+        "heartbeat_interval_ms": 1_000,
+        "fetch_wait_max_ms": 100,
+    }
+    return Consumer(client_config(settings, **(config | more)))
+
+
+def shards_of(settings: Settings, group: str) -> list[str]:
+    """Return the group and those of its shards, `<group>-<i>of<n>`, as far as the broker knows them.
+
+    Raises:
+        TransientError: no broker answers.
+    """
+    name = re.compile(re.escape(group) + r"(-\d+of\d+)?")
+    return sorted(found for found, _ in _groups(settings) if name.fullmatch(found))
+
+
+def active_groups(settings: Settings) -> set[str]:
+    """Return the consumer groups that have a member.
+
+    Raises:
+        TransientError: no broker answers.
+    """
+    return {name for name, state in _groups(settings) if state not in WITHOUT_MEMBER}
+
+
+def _groups(settings: Settings) -> list[tuple[str, ConsumerGroupState]]:
+    admin = admin_client(settings)  # must live as long as its futures
+    try:
+        listed = admin.list_consumer_groups(request_timeout=REQUEST_TIMEOUT_S).result(REQUEST_TIMEOUT_S)
+    except (KafkaException, TimeoutError):  # whichever of the two is first
+        raise unreachable(settings) from None
+    return [(found.group_id, found.state) for found in listed.valid]
+
+
+def forget_group(settings: Settings, group: str, command: str) -> None:
+    """Delete a consumer group and its offsets, so that its next member starts from the beginning.
+
+    `command` is what its members run, for the message.
+
+    Raises:
+        TapelineError: the group has a running member.
+    """
+    admin = admin_client(settings)  # must live as long as its futures
+    deadline = time.monotonic() + SESSION_TIMEOUT_S + 2
+    while True:
+        try:
+            admin.delete_consumer_groups([group])[group].result(REQUEST_TIMEOUT_S)
+        except KafkaException as exception:
+            name = kafka_error(exception).name()
+            if name == "GROUP_ID_NOT_FOUND":
+                return
+            is_late = time.monotonic() > deadline
+            if name == "NON_EMPTY_GROUP" and is_late:
+                raise TapelineError(
+                    f"group {group} is running; stop it first (python -m {command})"
+                ) from None
+            if name not in MAY_PASS or is_late:
+                raise unreachable(settings) from None
+            time.sleep(0.1)
+        else:
+            return
