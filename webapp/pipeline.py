@@ -11,8 +11,8 @@ from glue.connectors import MISSING, Connector
 from glue.core.dead_letters import DeadLetter
 from glue.intake import now_ms
 from glue.io.topic_stats import Lag, Latency
+from glue.overview import Status, collect
 from glue.parts import ANSWERS, BROKEN, ENDED, NOT_HERE, RUNNING, Part
-from glue.status import Status, collect
 from webapp import state
 from webapp.client import Rows, TimeLines
 from webapp.frame import frame

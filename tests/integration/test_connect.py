@@ -38,10 +38,10 @@ from glue.io.kafka import client_config
 from glue.io.kafka_read import read_to_end
 from glue.io.registry import AvroWriter, Registry
 from glue.io.topics import recreate_topics
+from glue.levels import connectors_level
 from glue.settings import Settings
 from glue.stack.connect import SECRETS
 from glue.stack.snowflake import CONNECT_USER
-from glue.status import _connectors_level
 from tests.conftest import RunningStack
 from tests.processes import BTCUSDT, WDC, feed, lines_of, restart, run_offline, until
 from tests.streams import Writer, der, new_key, token
@@ -340,7 +340,7 @@ def test_status_tells_state_lag_and_the_committed_offset(core: Deployed) -> None
 
     until(lambda: [row.lag for row in look(core.settings, with_channels=False)[0].lag] == [0], "no lag")
 
-    level = _connectors_level(look(core.settings, with_channels=True))
+    level = connectors_level(look(core.settings, with_channels=True))
     seen = {connector.name: connector for connector in look(core.settings, with_channels=True)}
     assert seen[CORE].is_running
     assert seen[CORE].channels == [Channel(f"{core.settings.agg_output_topic}_0", str(end - 1))]

@@ -3,8 +3,8 @@
 import pytest
 from rich.console import Console
 
+from glue import overview as overview_module
 from glue import parts as parts_module
-from glue import status as status_module
 from glue.connectors import MISSING, Connector
 from glue.core.partition import Shard
 from glue.core.resume import Position, Snapshot
@@ -12,19 +12,11 @@ from glue.engine import Engine, local_engine
 from glue.errors import TransientError
 from glue.io.state_topic import Checkpoint
 from glue.io.topic_stats import Latency, first_due_ms
+from glue.levels import WAITING_S, connectors_level, engine_level, parts_level
+from glue.overview import Status, Warehouse, _waits_ms, collect
 from glue.parts import ANSWERS, NOT_HERE, Part, answering, job, jobs_elsewhere, worker
 from glue.settings import Settings
-from glue.status import (
-    WAITING_S,
-    Status,
-    Warehouse,
-    _connectors_level,
-    _engine_level,
-    _parts_level,
-    _waits_ms,
-    collect,
-    render,
-)
+from glue.status import render
 
 
 def table(engine: Engine, *parts: Part) -> list[str]:
@@ -69,7 +61,7 @@ def connector(name: str, state: str = "RUNNING", *tasks: str, problem: str = "",
     ],
 )
 def test_connectors_are_good_where_all_run_and_write(connectors, seen, is_met):
-    level = _connectors_level(connectors)
+    level = connectors_level(connectors)
     assert (level.seen, level.is_met) == (seen, is_met)
 
 
@@ -122,10 +114,10 @@ def test_a_registry_that_is_away_does_not_hide_the_broker(monkeypatch):
     def away(settings: Settings, since_ms: int) -> Latency:
         raise TransientError("the registry does not answer")
 
-    monkeypatch.setattr(status_module, "active_groups", lambda settings: set())
-    monkeypatch.setattr(status_module, "publish_latency", away)
+    monkeypatch.setattr(overview_module, "active_groups", lambda settings: set())
+    monkeypatch.setattr(overview_module, "publish_latency", away)
     monkeypatch.setattr(
-        status_module, "parts_here", lambda: [Part("registry", NOT_HERE), Part("kafka", NOT_HERE)]
+        overview_module, "parts_here", lambda: [Part("registry", NOT_HERE), Part("kafka", NOT_HERE)]
     )
     monkeypatch.setattr(parts_module, "_has_registry", lambda settings: False)
     told = collect(Settings(_env_file=None, ksqldb_url="", connect_url=""))
@@ -143,8 +135,8 @@ def test_what_answers_is_not_told_as_absent(monkeypatch):
     ]  # fmt: skip
     died = [Part("kafka", "died")]
     assert answering(settings, died, broker=True, connect=True) == died
-    assert _parts_level(told).is_met is None
-    assert _parts_level(died).is_met is False
+    assert parts_level(told).is_met is None
+    assert parts_level(died).is_met is False
 
 
 def record(start_ms: int, symbol: str = "WDC") -> dict[str, object]:
@@ -183,14 +175,14 @@ def test_the_engine_fails_as_soon_as_a_bar_is_due_for_too_long(monkeypatch, bar_
         asked.append(since_ms)
         return None if due_age_s is None else int(NOW - due_age_s * 1000)
 
-    monkeypatch.setattr(status_module, "now_ms", lambda: NOW)
-    monkeypatch.setattr(status_module, "due_ms", due_ms)
+    monkeypatch.setattr(overview_module, "now_ms", lambda: NOW)
+    monkeypatch.setattr(overview_module, "due_ms", due_ms)
     newest_ms = None if bar_age_s is None else NOW - bar_age_s * 1000
     bars = Latency(0, appended=0 if newest_ms is None else 9, newest_ms=newest_ms)
     waits_ms = _waits_ms(Settings(_env_file=None), bars, NOW - 60_000)
-    assert _engine_level(Latency(0, appended=50), bars, waits_ms).is_met is is_met
+    assert engine_level(Latency(0, appended=50), bars, waits_ms).is_met is is_met
     assert asked == ([] if bar_age_s == 1 else [NOW - 60_000 if newest_ms is None else newest_ms + 1])
 
 
 def test_without_bins_nothing_is_said_of_the_engine():
-    assert _engine_level(Latency(0), Latency(0), 0).is_met is None
+    assert engine_level(Latency(0), Latency(0), 0).is_met is None
