@@ -14,7 +14,7 @@ from glue.core.introduction import Feed, Introduction
 from glue.core.silence import Silence
 from glue.deploy.report import Report
 from glue.deploy.steps import start_over
-from glue.errors import SettingsError, TapelineError
+from glue.errors import SettingsError, TapelineError, TransientError
 from glue.intake import Intake, now_ms
 from glue.io.http_feed import Chunk, Connection, Disconnected, LongLine, Opened
 from glue.io.kafka import partition_count
@@ -25,6 +25,7 @@ from glue.progress import Progress
 from glue.settings import Settings
 
 FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.2, 10.0
+RETRY_S = 0.5
 WORTH_ANOTHER_TRY = {408, 425, 429}  # of the 4xx answers
 log = structlog.get_logger()
 
@@ -36,8 +37,10 @@ class Replay:
         self._settings = settings
         self._stop = stop
         self._paths = (bins_path, dlt_path)
-        self._introduction = Introduction(settings.mock_api_url)
+        self._introduction: Introduction
         self._intake: Intake | None = None
+        self._away_since: float | None = None
+        """Since when a run that had begun is without an intake, by the monotonic clock."""
         self._early: list[LongLine] = []
         """Long lines that came before it was known what the feed is."""
         self._says_hello = False
@@ -52,23 +55,23 @@ class Replay:
         Raises:
             TapelineError: the feed refuses, changes or is never reached, or the broker fails for good.
         """
+        fenced: Fenced | None = None
         try:
             while True:
                 try:
+                    if fenced is not None:
+                        self._begin_anew(fenced)
+                        fenced = None
                     self._run_to_end()
                     break
-                except Fenced:
-                    if self._intake is None or self._intake.is_superseded():
+                except Fenced as error:
+                    if fenced is not None or self._intake is None:
                         raise
-                    if not self._intake.is_resumable:
-                        raise TapelineError(
-                            "the broker gave up a transaction that was open for more than 15 s, and this "
-                            "feed cannot send its lines again: they are lost. Start the worker again"
-                        ) from None
-                log.warning("the broker gave up a transaction, going on from the last one that it has")
-                self._intake.abandon()
-                self._intake = None
-                self._introduction = Introduction(self._settings.mock_api_url)
+                    fenced, self._away_since = error, time.monotonic()
+                except TransientError as error:
+                    if fenced is None and self._intake is not None:
+                        raise
+                    self._wait_for_broker(error)
         except BaseException:
             if self._intake is not None:
                 self._intake.abandon()
@@ -78,7 +81,32 @@ class Replay:
         is_ended = self._intake is not None and self._intake.binner.is_ended
         log.info("feed ended" if is_ended else "stopped", **self._fields())
 
+    def _begin_anew(self, fenced: Fenced) -> None:
+        """Give up what is in hand, to begin anew from the last transaction, unless another has the feed."""
+        assert self._intake is not None  # noqa: S101
+        if self._intake.is_superseded():
+            raise fenced
+        if not self._intake.is_resumable:
+            raise TapelineError(
+                "the broker gave up a transaction that was open for more than 15 s, and this "
+                "feed cannot send its lines again: they are lost. Start the worker again"
+            )
+        log.warning("the broker gave up a transaction, going on from the last one that it has")
+        self._intake.abandon()
+        self._intake = None
+
+    def _wait_for_broker(self, error: TransientError) -> None:
+        """Wait a moment, where a run that had begun finds no broker to begin anew with."""
+        if self._away_since is None:
+            raise error
+        away_s = time.monotonic() - self._away_since
+        if self._stop or away_s * 1000 > self._settings.kafka_give_up_ms:
+            raise error
+        log.warning("waiting for the broker", reason=str(error), waited_s=round(away_s))
+        time.sleep(RETRY_S)
+
     def _run_to_end(self) -> None:
+        self._introduction = Introduction(self._settings.mock_api_url)
         while not self._is_over:
             connection = Connection(self._settings, self._since_ms())
             try:
@@ -151,6 +179,7 @@ class Replay:
     def _begin(self, feed: Feed) -> Intake:
         log.info("feed", feed_id=feed.feed_id, mode=feed.mode, is_numbered=feed.is_numbered)
         self._intake = Intake(self._settings, feed, *self._paths, is_stopping=lambda: bool(self._stop))
+        self._away_since = None
         while self._early:
             self._refuse(self._early.pop(0))
         return self._intake
