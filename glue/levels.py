@@ -12,7 +12,7 @@ from glue.parts import BROKEN, RUNNING, Part
 WINDOW_S = 60
 """Latencies are taken over the records appended in the last so many seconds."""
 ENGINE_GRACE_S = 15
-REASON_CHARACTERS = 120
+REASON_CHARACTERS = 160
 WAITING_S = 180
 """A record that a connector has not committed for so long is held up: workers commit once a minute."""
 

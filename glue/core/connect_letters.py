@@ -9,6 +9,7 @@ import msgspec
 
 PREFIX = "__connect.errors."
 """Of the headers that a worker adds; the others are the record's own."""
+CAUSE = re.compile(r"^Caused by: (.*\S)", re.MULTILINE)
 NO_REASON = "no reason given"
 MOST_STRETCHES = 150
 """Stretches of held letters that are kept in mind: the metadata of an offset has room for 4,096 bytes."""
@@ -28,7 +29,7 @@ class Letter(msgspec.Struct, frozen=True):
 
     origin: Origin | None
     reason: str
-    """First line of what the connector said, else the class of its exception."""
+    """First line of what the connector said, else the class of its exception; and the cause of that."""
     headers: list[tuple[str, bytes | None]]
     """The record's own."""
 
@@ -38,10 +39,14 @@ class Letter(msgspec.Struct, frozen=True):
         told = {name: (value or b"").decode(errors="replace") for name, value in headers or []}
         topic, *numbers = (told.get(PREFIX + name, "") for name in ("topic", "partition", "offset"))
         is_known = topic and all(re.fullmatch(r"\d+", number, re.ASCII) for number in numbers)
-        texts = (told.get(f"{PREFIX}exception.{name}", "") for name in ("message", "class.name"))
+        message, kind, trace = (
+            told.get(f"{PREFIX}exception.{name}", "").strip()
+            for name in ("message", "class.name", "stacktrace")
+        )
+        causes = [message.partition("\n")[0].rstrip(": ") or kind, *CAUSE.findall(trace)[-1:]]
         return cls(
             origin=Origin(topic, int(numbers[0]), int(numbers[1])) if is_known else None,
-            reason=next((line for text in texts for line in text.strip().splitlines()[:1]), NO_REASON),
+            reason=": ".join(filter(None, causes)) or NO_REASON,
             headers=[(name, value) for name, value in headers or [] if not name.startswith(PREFIX)],
         )
 
