@@ -39,10 +39,8 @@ class Letter(msgspec.Struct, frozen=True):
         told = {name: (value or b"").decode(errors="replace") for name, value in headers or []}
         topic, *numbers = (told.get(PREFIX + name, "") for name in ("topic", "partition", "offset"))
         is_known = topic and all(re.fullmatch(r"\d+", number, re.ASCII) for number in numbers)
-        message, kind, trace = (
-            told.get(f"{PREFIX}exception.{name}", "").strip()
-            for name in ("message", "class.name", "stacktrace")
-        )
+        names = ("message", "class.name", "stacktrace")
+        message, kind, trace = (told.get(f"{PREFIX}exception.{name}", "").strip() for name in names)
         causes = [message.partition("\n")[0].rstrip(": ") or kind, *CAUSE.findall(trace)[-1:]]
         return cls(
             origin=Origin(topic, int(numbers[0]), int(numbers[1])) if is_known else None,
@@ -93,6 +91,7 @@ class Fate(Enum):
     REPEATED = "passed over: it stands there twice"
     NO_ORIGIN = "stays: its headers do not say where it is from"
     NO_PLACE = "stays: no such topic or partition"
+    TOO_OLD = "passed over: so old that nobody knows whether it was sent"
 
     @property
     def is_held(self) -> bool:
@@ -112,15 +111,18 @@ class Sorter:
         """Of each topic their number."""
         self._seen: set[Origin] = set()
 
-    def fate(self, partition: int, offset: int, origin: Origin | None) -> Fate:
-        """Return what becomes of the next letter."""
+    def fate(self, partition: int, offset: int, origin: Origin | None, *, is_old: bool = False) -> Fate:
+        """Return what becomes of the next letter.
+
+        `is_old` says that what was committed when it was sent, if it was, may be forgotten by now.
+        """
         is_done = self._sent[partition].has(offset)
         if origin is None:
             return Fate.DONE if is_done else Fate.NO_ORIGIN
         is_new = origin not in self._seen
-        if is_done:
+        if is_done or is_old:
             self._seen.add(origin)
-            return Fate.DONE
+            return Fate.DONE if is_done else Fate.TOO_OLD
         if origin.partition >= self._partitions.get(origin.topic, 0):
             return Fate.NO_PLACE
         self._seen.add(origin)

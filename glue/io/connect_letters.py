@@ -18,10 +18,15 @@ from glue.io.topic_stats import committed
 from glue.io.transactions import FENCED, TIMEOUT_MS, transactional_producer
 from glue.settings import Settings
 
-GROUP = "connect-redrive"
+GROUP = "tapeline-redrive"
 """Its offsets say which letters were sent again; it never has a member."""
 CHUNK = 2_000
 """Letters that are read, and sent in one transaction, at a time."""
+
+
+OFFSETS_KEPT_MS = (7 * 24 - 1) * 3_600_000
+"""A broker forgets the offsets of a group without members after seven days (offsets.retention.minutes): older
+letters may have been sent. An hour less, as clocks differ."""
 
 
 class Unsent(msgspec.Struct, frozen=True):
@@ -84,6 +89,7 @@ class Redrive:
     def __init__(self, settings: Settings, is_stopping: Callable[[], bool], *, is_dry_run: bool) -> None:
         self._settings = settings
         self._topic = settings.kafka_topic_connect_dlt
+        self._old_ms = int(time.time() * 1000) - OFFSETS_KEPT_MS
         partitions = [TopicPartition(self._topic, p) for p in range(partition_count(settings, self._topic))]
         # First: what an older run left open is over then, so the offsets are settled.
         self._producer = (
@@ -174,8 +180,9 @@ class Redrive:
         for message in read_from(self._settings, [place], [stop]):
             offset = int(message.offset() or 0)
             if offset < stop:
-                letter = _letter(message)
-                found.append(Judged(message, letter, self._sorter.fate(partition, offset, letter.origin)))
+                letter, is_old = _letter(message), message.timestamp()[1] < self._old_ms
+                fate = self._sorter.fate(partition, offset, letter.origin, is_old=is_old)
+                found.append(Judged(message, letter, fate))
         return found
 
 

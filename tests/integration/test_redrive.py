@@ -17,7 +17,7 @@ from glue.io import connect_letters
 from glue.io.connect_letters import Redrive, Unsent, unsent_since
 from glue.io.kafka import client_config
 from glue.io.kafka_read import read_to_end
-from glue.io.topics import Topic, ensure_topics
+from glue.io.topics import Topic, ensure_topics, recreate_topics
 from glue.redrive import main
 from glue.settings import Settings
 from tests.conftest import RunningStack
@@ -147,6 +147,36 @@ def test_a_run_that_is_killed_or_replaced_sends_nothing_twice(settings, tmp_path
 
     assert [key for _, key, _, _ in found(settings, places[0][0])] == [f"k{p}".encode() for p in places]
     assert unsent(settings) == Unsent(0)
+
+
+def test_after_a_fresh_start_letters_are_new(settings, capsys):
+    refuse(settings, *[(settings.agg_output_topic, 0, n) for n in range(3)])
+    assert redrive(capsys)[1]["sent"] == 3
+    recreate_topics(settings)  # what --fresh does
+    refuse(settings, (settings.agg_output_topic, 0, 5))
+    assert unsent(settings).count == 1
+    assert redrive(capsys)[1]["sent"] == 1
+
+
+def test_what_the_broker_may_have_forgotten_to_be_sent_is_passed_over(settings, capsys, monkeypatch):
+    monkeypatch.setattr(connect_letters, "OFFSETS_KEPT_MS", -60_000)
+    refuse(settings, (settings.agg_output_topic, 0, 1))
+    code, told = redrive(capsys)
+    assert (code, told["sent"], told["stay"]) == (0, 0, 0)
+    assert "so old" in told["records"][0]["fate"]
+
+
+def test_an_interrupted_run_ends_between_two_transactions(settings, capsys, monkeypatch):
+    refuse(settings, (settings.agg_output_topic, 0, 1))
+    monkeypatch.setattr(redrive_module, "StopSignal", Stopped)
+    assert main([]) == 130
+    assert "run the command again to go on" in capsys.readouterr().err
+    assert unsent(settings).count == 1
+
+
+class Stopped:
+    def __bool__(self) -> bool:
+        return True
 
 
 def test_without_a_topic_the_message_says_so(settings, monkeypatch):

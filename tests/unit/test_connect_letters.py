@@ -36,7 +36,8 @@ def headers(**changed: bytes | None) -> list[tuple[str, bytes | None]]:
 
 
 def test_a_letter_says_where_it_is_from_and_why_and_keeps_the_headers_of_its_record():
-    reason = "Failed to deserialize data for topic ticks.agg.1s to Avro: java.net.ConnectException: Connection refused"
+    reason = "Failed to deserialize data for topic ticks.agg.1s to Avro: "
+    reason += "java.net.ConnectException: Connection refused"
     assert Letter.read(headers()) == Letter(BAR, reason, [("trace-id", b"7")])
 
 
@@ -94,6 +95,13 @@ def test_each_record_is_sent_once_whatever_stands_there_twice():
     other = BAR._replace(offset=50)
     fates = [sorter.fate(0, at, origin) for at, origin in enumerate([BAR, other, BAR, other, other])]
     assert fates == [Fate.DONE, Fate.SEND, Fate.REPEATED, Fate.REPEATED, Fate.REPEATED]
+
+
+def test_where_what_was_committed_may_be_forgotten_nothing_is_sent():
+    sorter = Sorter({0: Sent()}, {"ticks.agg.1s": 1})
+    fates = [sorter.fate(0, 0, BAR, is_old=True), sorter.fate(0, 1, BAR)]
+    assert fates == [Fate.TOO_OLD, Fate.REPEATED]
+    assert not any(fate.is_held for fate in fates)
 
 
 def test_what_has_no_place_is_held_and_sent_when_its_topic_is_there():
