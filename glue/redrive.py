@@ -126,11 +126,13 @@ def _show(summary: Summary, options: argparse.Namespace, settings: Settings) -> 
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(told), indent=2).decode() + "\n")
         return
     rows = summary.rows()
-    table = Table("from topic", "refused for", box=box.SIMPLE)
+    table = Table("from topic", box=box.SIMPLE)
+    table.add_column("refused for", overflow="fold")
     table.add_column("records", justify="right")
     table.add_column("what becomes of them", overflow="fold")
     for row in rows[:MOST_ROWS]:
-        offsets = f" (offsets {row.offsets[:MOST_CHARACTERS]})" if row.fate.startswith("stays") else ""
+        offsets = row.offsets if len(row.offsets) < MOST_CHARACTERS else f"{row.offsets[:MOST_CHARACTERS]}…"
+        offsets = f" (offsets {offsets})" if row.fate.startswith("stays") else ""
         table.add_row(row.topic or "unknown", row.reason, f"{row.records:,}", row.fate + offsets)
     console = Console(markup=False, highlight=False)
     if rows:
