@@ -1,14 +1,18 @@
 """The service levels that the pipeline is held to, and whether what was seen meets them."""
 
+from textwrap import shorten
+
 import msgspec
 
 from glue.connectors import MISSING, Connector
+from glue.io.connect_letters import Unsent
 from glue.io.topic_stats import Latency
 from glue.parts import BROKEN, RUNNING, Part
 
 WINDOW_S = 60
 """Latencies are taken over the records appended in the last so many seconds."""
 ENGINE_GRACE_S = 15
+REASON_CHARACTERS = 160
 WAITING_S = 180
 """A record that a connector has not committed for so long is held up: workers commit once a minute."""
 
@@ -59,6 +63,19 @@ def _fault(connector: Connector) -> str:
     if connector.waiting_s > WAITING_S:
         return f"a record waits for {connector.waiting_s:.0f} s"
     return ""
+
+
+def refused_level(unsent: Unsent | None) -> ServiceLevel:
+    """Hold the connectors to refuse nothing in an hour that is not sent again; None: there is no topic.
+
+    A connector that refuses every record is said to run, and has no lag.
+    """
+    name, limit = "records refused by connectors in an hour", "0 not sent again"
+    if unsent is None:
+        return ServiceLevel(name, limit, "no topic for them", None)
+    reason = shorten(unsent.reason, REASON_CHARACTERS, placeholder=" …")
+    seen = f"{unsent.count:,}, the newest: {reason}" if unsent.count else "0"
+    return ServiceLevel(name, limit, seen, not unsent.count)
 
 
 def execution_level(execution_s: float, limit_s: int) -> ServiceLevel:

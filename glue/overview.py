@@ -10,6 +10,8 @@ from glue.core.usage import billed_s
 from glue.engine import Engine, ksqldb_engine, local_engine
 from glue.errors import TapelineError
 from glue.intake import now_ms
+from glue.io.connect_letters import unsent_since
+from glue.io.kafka import MissingTopic
 from glue.io.kafka_groups import active_groups
 from glue.io.topic_stats import (
     Lag,
@@ -30,6 +32,7 @@ from glue.levels import (
     execution_level,
     latency_level,
     parts_level,
+    refused_level,
 )
 from glue.parts import ENGINE, NOT_HERE, Part, answering, jobs_elsewhere, parts_here
 from glue.settings import Settings
@@ -109,6 +112,8 @@ def collect(settings: Settings, *, with_channels: bool = True) -> Status:
             latency_level("bar p95 (bar end -> ticks.agg.1s)", bars, settings.sla_bar_ms),
             engine_level(publish, bars, waits_ms),
         ]
+    if has_broker:  # also without a registry, which may be why
+        levels += _refused(settings)
     warehouse = _warehouse()
     connectors: list[Connector] = []
     if settings.connect_url:
@@ -138,6 +143,16 @@ def collect(settings: Settings, *, with_channels: bool = True) -> Status:
         connectors=connectors,
         service_levels=levels,
     )
+
+
+def _refused(settings: Settings) -> list[ServiceLevel]:
+    """Look at ticks.connect.dlt; a broker that went away meanwhile is told by others."""
+    try:
+        return [refused_level(unsent_since(settings, now_ms() - HOUR_MS))]
+    except MissingTopic:
+        return [refused_level(None)]
+    except TapelineError:
+        return []
 
 
 def _waits_ms(settings: Settings, bars: Latency, since_ms: int) -> int:

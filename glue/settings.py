@@ -86,7 +86,9 @@ class Settings(BaseSettings):
     kafka_partitions: int = Field(6, ge=1, le=1000, description="partitions of ticks.raw at creation")
     kafka_agg_partitions: int = Field(1, ge=1, le=1000, description="partitions of ticks.agg.1s at creation")
     kafka_retention_ms: int = Field(3_600_000, ge=60_000, description="retention of ticks.raw, ticks.agg.1s")
-    kafka_dlt_retention_ms: int = Field(604_800_000, ge=60_000, description="retention of ticks.dlt")
+    kafka_dlt_retention_ms: int = Field(
+        604_800_000, ge=60_000, description="retention of ticks.dlt, ticks.connect.dlt"
+    )
 
     # Worker (glue.replay)
     replay_bin_ms: int = Field(10, ge=10, description="bin size; divides 1000 and REPLAY_MAX_LATE_MS")

@@ -7,6 +7,7 @@ import time
 import msgspec
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
 from glue.cli import run
@@ -74,7 +75,7 @@ def render(status: Status) -> RenderableType:
         verdict = (
             "n/a" if level.is_met is None else _coloured("pass" if level.is_met else "FAIL", level.is_met)
         )
-        levels.add_row(level.name, level.limit, level.seen, verdict)
+        levels.add_row(level.name, level.limit, escape(level.seen), verdict)
     tables = [parts, flow, lag, *([streams] if status.connectors else []), work, letters, levels]
     return Group(*tables)
 

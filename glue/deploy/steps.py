@@ -102,9 +102,15 @@ def drop_ksql(order: Order) -> None:
 
 
 def connect(order: Order) -> None:
-    """Give the worker of CONNECT_URL the connectors of connect/."""
+    """Give the worker of CONNECT_URL the connectors of connect/.
+
+    A connector that starts while the registry is away refuses every record.
+    """
     found = _connectors(order)
     if found:
+        if not order.report.is_dry_run:
+            with Registry(order.settings) as registry:
+                registry.check()
         with Connect(order.settings) as server:
             connectors.create(server, found, order.report, order.settings.rest_timeout_ms / 1000)
 

@@ -72,6 +72,19 @@ def partition_count(settings: Settings, topic: str) -> int:
     return len(found.partitions)
 
 
+def partition_counts(settings: Settings) -> dict[str, int]:
+    """Return the number of partitions of every topic that is there; makes none.
+
+    Raises:
+        TransientError: no broker answers.
+    """
+    try:
+        found = admin_client(settings).list_topics(timeout=REQUEST_TIMEOUT_S).topics
+    except KafkaException:
+        raise unreachable(settings) from None
+    return {name: len(topic.partitions) for name, topic in found.items() if topic.error is None}
+
+
 def _missing(topic: str) -> str:
     return (
         f"topic {topic} does not exist; `python -m glue.deploy topics` creates the topics, "

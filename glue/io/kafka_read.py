@@ -26,7 +26,7 @@ def read_to_end(settings: Settings, topic: str, *, is_whole: bool = False) -> li
 
 def read_newest(settings: Settings, topic: str, since_ms: int, limit: int) -> list[Message]:
     """Read the committed records appended since a time, at most about the last `limit` of a partition."""
-    spans = _since(settings, topic, since_ms)
+    spans = spans_since(settings, topic, since_ms)
     for start, end in spans:
         start.offset = max(start.offset, end - limit)
     return read_from(settings, [start for start, _ in spans])
@@ -34,13 +34,13 @@ def read_newest(settings: Settings, topic: str, since_ms: int, limit: int) -> li
 
 def read_oldest(settings: Settings, topic: str, since_ms: int, limit: int) -> list[Message]:
     """Read the committed records appended since a time, at most about the first `limit` of a partition."""
-    spans = _since(settings, topic, since_ms)
+    spans = spans_since(settings, topic, since_ms)
     return read_from(
         settings, [start for start, _ in spans], [min(start.offset + limit, end) for start, end in spans]
     )
 
 
-def _since(settings: Settings, topic: str, since_ms: int) -> list[tuple[TopicPartition, int]]:
+def spans_since(settings: Settings, topic: str, since_ms: int) -> list[tuple[TopicPartition, int]]:
     """Return of each partition where the records appended since a time begin, and its end."""
     partitions = range(partition_count(settings, topic))
     consumer = reader(settings)

@@ -76,6 +76,19 @@ class Registry:
         """Let go of the connections."""
         self._client.close()
 
+    def check(self) -> None:
+        """See that a registry answers.
+
+        Raises:
+            TapelineError: none does, or it refuses.
+        """
+        try:
+            self._client.get_subjects()
+        except SchemaRegistryError as error:
+            raise self._refusal("the registry refuses to tell its subjects", error) from None
+        except Exception as error:
+            raise self._unreachable(error) from None
+
     def register(self, subject: str, schema_file: str) -> int:
         """Register a schema of schemas/ under a subject and return its id; safe to run again.
 

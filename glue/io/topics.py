@@ -83,15 +83,8 @@ def topics(settings: Settings) -> tuple[Topic, ...]:
             },
             is_counted=True,
         ),
-        Topic(
-            settings.kafka_topic_connect_dlt,
-            1,
-            {
-                "cleanup.policy": "delete",
-                "retention.ms": str(settings.kafka_dlt_retention_ms),
-                "segment.ms": str(min(DAY_MS, _segment_ms(settings.kafka_dlt_retention_ms))),
-            },
-        ),
+        # Connect gives a letter the time of its record, which may be of long ago.
+        log_topic(settings.kafka_topic_connect_dlt, 1, settings.kafka_dlt_retention_ms),
         Topic(
             settings.kafka_topic_state,
             1,

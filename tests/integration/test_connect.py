@@ -33,17 +33,19 @@ from glue.core.dead_letters import DeadLetter
 from glue.deploy import connect as connectors
 from glue.deploy.report import Report
 from glue.errors import TapelineError
+from glue.intake import now_ms
 from glue.io.connect import Connect
+from glue.io.connect_letters import GROUP, unsent_since
 from glue.io.kafka import client_config
-from glue.io.kafka_read import read_to_end
+from glue.io.kafka_read import read_to_end, topic_ends
 from glue.io.registry import AvroWriter, Registry
 from glue.io.topics import recreate_topics
-from glue.levels import connectors_level
+from glue.levels import ServiceLevel, connectors_level, refused_level
 from glue.settings import Settings
 from glue.stack.connect import SECRETS
 from glue.stack.snowflake import CONNECT_USER
 from tests.conftest import RunningStack
-from tests.processes import BTCUSDT, WDC, feed, lines_of, restart, run_offline, until
+from tests.processes import BTCUSDT, WDC, Command, env_of, feed, lines_of, restart, run_offline, until
 from tests.streams import Writer, der, new_key, token
 from tests.warehouse import TIMES, BarTopic, create_tables, names, query, walk
 
@@ -328,6 +330,50 @@ def test_a_part_killed_in_midstream_loses_and_doubles_nothing(
             put_more()
             restart(connect_worker, part)
     core.wait_for(bars)
+
+
+def refused(settings: Settings) -> ServiceLevel:
+    return refused_level(unsent_since(settings, now_ms() - 3_600_000))
+
+
+def pass_over_letters(settings: Settings) -> None:
+    """Leave out the dead letters of other tests."""
+    topic = settings.kafka_topic_connect_dlt
+    consumer = Consumer(client_config(settings, group_id=GROUP))
+    end = TopicPartition(topic, 0, topic_ends(settings, topic)[0])
+    consumer.commit(offsets=[end], asynchronous=False)
+    consumer.close()
+
+
+def test_bars_refused_without_a_registry_are_told_and_sent_again_once(
+    core: Deployed, connect_worker: RunningStack, tmp_path: Path
+) -> None:
+    before, during, after = some_bars(5), some_bars(20), some_bars(5)
+    topic = BarTopic(core.settings)
+    topic.put(before)
+    core.wait_for(before)
+    pass_over_letters(core.settings)
+
+    core.call("PUT", "/stop")
+    connect_worker.stack.kill("registry")
+    try:
+        topic.put(during)
+        core.call("PUT", "/resume")  # its task begins without a schema
+        until(lambda: refused(core.settings).seen.startswith("40, "), "the dead letters", 120)
+        assert refused(core.settings).is_met is False
+        assert "Connection refused" in refused(core.settings).seen
+    finally:
+        connect_worker.stack.up()
+    topic.put(after)
+    core.wait_for(after)
+    assert not {bar.bar_id for bar in during} & set(core.rows())
+
+    for told in ("40 sent again", "0 sent again"):
+        command = Command("-m", "glue.redrive", cwd=tmp_path, env=env_of(core.settings))
+        assert command.wait() == 0, command.output
+        assert told in command.output
+    core.wait_for([*before, *during, *after])
+    assert refused(core.settings).is_met is True
 
 
 def test_status_tells_state_lag_and_the_committed_offset(core: Deployed) -> None:

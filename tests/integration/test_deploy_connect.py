@@ -10,21 +10,30 @@ import pytest
 from glue.deploy import connect as connectors
 from glue.deploy.__main__ import main
 from glue.errors import SettingsError, TapelineError, TransientError
-from tests.fake_rest import FakeConnect, serving
+from tests.fake_rest import FakeConnect, FakeRest, serving
 
 CONFIG = {"connector.class": "x.Sink", "topics": "ticks.agg.1s", "tasks.max": "1"}
 
 
 @pytest.fixture
-def worker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeConnect]:
+def registry() -> FakeRest:
+    """A registry that answers, if with an empty list only."""
+    fake = FakeRest()
+    fake.rules.append(lambda method, path, body: (200, []) if path.partition("?")[0] == "/subjects" else None)
+    return fake
+
+
+@pytest.fixture
+def worker(registry: FakeRest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeConnect]:
     """Serve a worker, with one connector file to deploy."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "connect").mkdir()
     (tmp_path / "connect" / "bars.json").write_text(json.dumps(CONFIG))
     monkeypatch.setattr(connectors, "CONNECT_DIR", tmp_path / "connect")
     fake = FakeConnect()
-    with serving(fake):
+    with serving(fake), serving(registry):
         monkeypatch.setenv("CONNECT_URL", fake.url)
+        monkeypatch.setenv("SCHEMA_REGISTRY_URL", registry.url)
         monkeypatch.setenv("REST_TIMEOUT_MS", "900")
         yield fake
 
@@ -143,6 +152,23 @@ def test_a_missing_worker_is_told_by_its_setting(worker, monkeypatch):
     monkeypatch.setenv("CONNECT_URL", "http://127.0.0.1:9")
     with pytest.raises(TransientError, match=r"CONNECT_URL=http://127\.0\.0\.1:9 does not answer there"):
         main(["connect"])
+
+
+@pytest.mark.parametrize("change", [{}, {"tasks.max": "4"}])
+def test_nothing_is_done_while_the_registry_is_away(worker, monkeypatch, change):
+    worker.connectors |= {"bars": CONFIG | {"name": "bars"} | change} if change else {}
+    monkeypatch.setenv("SCHEMA_REGISTRY_URL", "http://127.0.0.1:9")
+    with pytest.raises(TransientError, match=r"no schema registry answers at SCHEMA_REGISTRY_URL=.*:9 "):
+        main(["connect"])
+    assert worker.asked == []
+    assert main(["connect", "--dry-run"]) == 0, "which changes nothing"
+
+
+def test_what_is_no_registry_is_told(worker, registry):
+    registry.rules.clear()
+    with pytest.raises(TapelineError, match=r"what answers at SCHEMA_REGISTRY_URL=.* is no schema registry"):
+        main(["connect"])
+    assert worker.asked == []
 
 
 def test_an_address_that_is_not_set_is_told(worker, monkeypatch):

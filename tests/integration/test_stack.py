@@ -178,7 +178,7 @@ def test_topics_have_the_settings_of_the_design(own):
         "ticks.raw": ("delete", "3600000", "LogAppendTime"),
         "ticks.agg.1s": ("compact,delete", "3600000", "LogAppendTime"),
         "ticks.dlt": ("delete", "604800000", "CreateTime"),
-        "ticks.connect.dlt": ("delete", "604800000", "CreateTime"),
+        "ticks.connect.dlt": ("delete", "604800000", "LogAppendTime"),
         "ticks.replay.state": ("compact", "604800000", "CreateTime"),
     }
 

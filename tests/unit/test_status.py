@@ -10,9 +10,10 @@ from glue.core.partition import Shard
 from glue.core.resume import Position, Snapshot
 from glue.engine import Engine, local_engine
 from glue.errors import TransientError
+from glue.io.connect_letters import Unsent
 from glue.io.state_topic import Checkpoint
 from glue.io.topic_stats import Latency, first_due_ms
-from glue.levels import WAITING_S, connectors_level, engine_level, parts_level
+from glue.levels import WAITING_S, connectors_level, engine_level, parts_level, refused_level
 from glue.overview import Status, Warehouse, _waits_ms, collect
 from glue.parts import ANSWERS, NOT_HERE, Part, answering, job, jobs_elsewhere, worker
 from glue.settings import Settings
@@ -116,6 +117,7 @@ def test_a_registry_that_is_away_does_not_hide_the_broker(monkeypatch):
 
     monkeypatch.setattr(overview_module, "active_groups", lambda settings: set())
     monkeypatch.setattr(overview_module, "publish_latency", away)
+    monkeypatch.setattr(overview_module, "unsent_since", lambda settings, since_ms: Unsent(3, "no registry"))
     monkeypatch.setattr(
         overview_module, "parts_here", lambda: [Part("registry", NOT_HERE), Part("kafka", NOT_HERE)]
     )
@@ -123,6 +125,7 @@ def test_a_registry_that_is_away_does_not_hide_the_broker(monkeypatch):
     told = collect(Settings(_env_file=None, ksqldb_url="", connect_url=""))
     assert [part.state for part in told.parts] == [NOT_HERE, ANSWERS]
     assert not told.is_good
+    assert refused_level(Unsent(3, "no registry")) in told.service_levels, "it may be why"
 
 
 def test_what_answers_is_not_told_as_absent(monkeypatch):

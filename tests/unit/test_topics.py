@@ -26,10 +26,10 @@ def test_the_default_topics_are_those_of_the_design():
     }
 
 
-def test_only_ticks_and_bars_count_their_retention_from_the_append():
+def test_ticks_bars_and_what_connectors_refuse_count_their_retention_from_the_append():
     stamped = {name for name, topic in by_name().items() if "message.timestamp.type" in topic.config}
 
-    assert stamped == {"ticks.raw", "ticks.agg.1s"}
+    assert stamped == {"ticks.raw", "ticks.agg.1s", "ticks.connect.dlt"}
 
 
 def test_ticks_and_bars_are_gone_soon_after_the_retention():
