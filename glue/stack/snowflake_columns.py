@@ -121,7 +121,9 @@ def insert(duck: duckdb.DuckDBPyConnection, table: str, columns: list[Column], f
     Raises:
         duckdb.Error: they are not rows of this table.
     """
-    source = f"read_parquet('{str(file).replace(chr(39), chr(39) * 2)}')"
+    quoted_file = str(file).replace("'", "''")
+    # Of its own DuckDB takes `x=y` in a path for a further column.
+    source = f"read_parquet('{quoted_file}', hive_partitioning = false)"
     described = duck.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()
     known = {column.name: column for column in columns}
     missing = [name for name, *_ in described if name not in known]
