@@ -122,5 +122,6 @@ SCHEMA = pa.schema(
         ("NAME", pa.string()),
         ("SEEN", pa.decimal128(18, 6)),
         ("META", pa.string()),
+        ("HASH", pa.binary()),
     ]
 )

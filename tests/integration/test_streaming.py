@@ -33,6 +33,7 @@ def row(number: int, **more: Any) -> dict[str, Any]:
         "NAME": "n",
         "SEEN": None,
         "META": "{}",
+        "HASH": None,
     } | more
 
 
@@ -68,7 +69,7 @@ def writer(warehouse, database, key):
     query(
         warehouse,
         f"CREATE TABLE {database}.S.{table} (ID NUMBER(38,0) NOT NULL, PX NUMBER(28,8), NAME VARCHAR(8), "
-        "SEEN TIMESTAMP_NTZ, META VARIANT)",
+        "SEEN TIMESTAMP_NTZ, META VARIANT, HASH BINARY)",
     )
     where = urlsplit(warehouse.snow_account)
     return Writer(f"http://{where.hostname}:{where.port}", database, "S", table, token(key, USER))
@@ -81,17 +82,21 @@ def ids(settings, writer):
 
 def test_rows_are_as_they_were_written_and_the_blob_is_gone(warehouse, writer):
     opened = writer.open()
-    rows = [row(1), row(2, PX=None, NAME="é" * 8, SEEN=Decimal("1266364800.123456"), META='{"a": 1}')]
+    rows = [
+        row(1),
+        row(2, PX=None, NAME="é" * 8, SEEN=Decimal("1266364800.123456"), META='{"a": 1}', HASH=b"\0\xfe"),
+    ]
     blob = writer.blob(opened, rows)
 
     assert writer.register(blob, claim(opened, 1, "77")) == [OK]
 
     found = query(
-        warehouse, f"SELECT ID, PX, NAME, SEEN, META:a::NUMBER FROM STREAMS.S.{writer.table} ORDER BY ID"
+        warehouse,
+        f"SELECT ID, PX, NAME, SEEN, META:a::NUMBER, HASH FROM STREAMS.S.{writer.table} ORDER BY ID",
     )
     assert found == [
-        (1, Decimal("1.12345678"), "n", None, None),
-        (2, None, "é" * 8, datetime.fromisoformat("2010-02-17T00:00:00.123456"), 1),
+        (1, Decimal("1.12345678"), "n", None, None, None),
+        (2, None, "é" * 8, datetime.fromisoformat("2010-02-17T00:00:00.123456"), 1, b"\0\xfe"),
     ]
     assert not blob["file"].exists()
     assert writer.committed == "77"
@@ -107,6 +112,7 @@ def test_columns_are_told_with_type_length_and_whether_they_may_be_null(writer):
         "NAME": ("TEXT", "LOB", None, None, 8, True),
         "SEEN": ("TIMESTAMP_NTZ", "SB8", None, 6, None, True),
         "META": ("VARIANT", "LOB", None, None, None, True),
+        "HASH": ("BINARY", "LOB", None, None, 8_388_608, True),
     }
 
 
