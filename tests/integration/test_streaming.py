@@ -298,6 +298,12 @@ def test_channels_are_shown_by_sql(warehouse, writer):
         lambda key: token(new_key(), USER),
         lambda key: token(key, "TAPELINE"),
         lambda key: token(key, USER, exp=datetime.now(UTC) - timedelta(minutes=5)),
+        lambda key: token(key, USER, exp=None),
+        lambda key: token(key, USER, exp=datetime.now(UTC) + timedelta(hours=1, minutes=1)),
+        lambda key: token(key, USER, iat=datetime.now(UTC) - timedelta(hours=1)),
+        lambda key: token(key, USER, sub=None),
+        lambda key: token(key, USER, sub="127.TAPELINE"),
+        lambda key: token(key, USER, sub=f"128.{USER}"),
         lambda key: "nonsense",
         lambda key: raw_token(key, iss=5),
         lambda key: raw_token(key, iss=["127", USER, "SHA256:x"]),
@@ -313,14 +319,68 @@ def test_only_a_registered_key_opens_the_door(writer, key, bad):
     refused.value.close()
 
 
+def test_an_hour_from_issue_to_expiry_is_fine(writer, key):
+    now = datetime.now(UTC)
+    writer.token = token(key, USER, iat=now - timedelta(minutes=1), exp=now + timedelta(minutes=58))
+    assert writer.open()["status_code"] == OK
+
+
+def log_in(writer, body: bytes) -> tuple[int, dict[str, Any]]:
+    request = urllib.request.Request(f"{writer.url}/session/v1/login-request", body)
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.status, json.loads(answer.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.loads(error.read())
+
+
+def log_in_by(writer, token: str, **more: Any) -> dict[str, Any]:
+    data = {"AUTHENTICATOR": "SNOWFLAKE_JWT", "TOKEN": token, "SESSION_PARAMETERS": {}} | more
+    status, answer = log_in(writer, json.dumps({"data": data}).encode())
+    assert status == 200
+    return answer
+
+
 @pytest.mark.parametrize("claims", [{"iss": 5}, {"iss": ["127", USER]}])
 def test_a_login_by_a_token_of_another_form_is_refused(writer, key, claims):
-    login = {
-        "data": {"LOGIN_NAME": USER, "AUTHENTICATOR": "SNOWFLAKE_JWT", "TOKEN": raw_token(key, **claims)}
-    }
-    request = urllib.request.Request(f"{writer.url}/session/v1/login-request", json.dumps(login).encode())
+    assert log_in_by(writer, raw_token(key, **claims), LOGIN_NAME=USER)["code"] == "390144"
+
+
+@pytest.mark.parametrize("name", ["TAPELINE", "NOBODY"])
+def test_a_login_by_the_token_of_another_is_refused(writer, key, name):
+    answer = log_in_by(writer, token(key, USER), LOGIN_NAME=name)
+    assert (answer["code"], answer["message"]) == ("390144", "JWT token is invalid.")
+
+
+def test_a_login_by_a_token_without_end_is_refused(writer, key):
+    assert log_in_by(writer, token(key, USER, exp=None), LOGIN_NAME=USER)["code"] == "390144"
+
+
+@pytest.mark.parametrize("named", [{"LOGIN_NAME": USER}, {"LOGIN_NAME": USER.lower()}, {}])
+def test_who_has_the_key_logs_in(writer, key, named):
+    assert log_in_by(writer, token(key, USER), **named)["success"]
+
+
+DEEP = b'{"unknown": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+
+
+@pytest.mark.parametrize("body", [b"", b"no json", b"{}", b"[]", b'{"data": 5}', b'{"data": "\xff"}', DEEP])
+def test_a_login_of_another_form_is_told_as_such(writer, body):
+    status, answer = log_in(writer, body)
+    assert (status, answer["code"], answer["success"]) == (400, "390400", False)
+
+
+@pytest.mark.parametrize("body", [b"", b"no json", b"[]", DEEP])
+def test_a_query_of_another_form_is_told_as_an_error_of_sql(writer, body):
+    request = urllib.request.Request(f"{writer.url}/queries/v1/query-request", body)
     with urllib.request.urlopen(request, timeout=30) as answer:
-        assert json.loads(answer.read())["code"] == "390144"
+        assert not json.loads(answer.read())["success"]
+
+
+@pytest.mark.parametrize("body", [b"", b"no json", b'{"database": "FZ\xff"}', DEEP])
+def test_a_body_that_is_no_json_is_told_as_such(writer, body):
+    assert writer.post_bytes("channels/open", body)["status_code"] == MALFORMED
 
 
 @pytest.mark.parametrize(
