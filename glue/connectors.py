@@ -12,6 +12,8 @@ from glue.settings import Settings
 
 ANSWERS_WITHIN_MS = 3_000
 MISSING = "not deployed"
+LONGEST_PROBLEM = 300
+"""Characters of the cause of a failure."""
 
 
 class Channel(msgspec.Struct, frozen=True):
@@ -28,7 +30,7 @@ class Connector(msgspec.Struct, frozen=True):
     state: str
     tasks: list[str]
     problem: str
-    """First line of the trace of what failed."""
+    """The first cause of the failure of what failed, by its trace."""
     lag: list[Lag]
     channels: list[Channel] | None
     """None where Snowflake was not asked, or did not answer."""
@@ -60,7 +62,7 @@ def look(settings: Settings, *, with_channels: bool) -> list[Connector]:
                 name=name,
                 state=state.states[0],
                 tasks=state.states[1:],
-                problem=state.trace.partition("\n")[0],
+                problem=next(reversed(state.causes), "")[:LONGEST_PROBLEM],
                 lag=[row for topic in topics for row in consumer_lag(settings, group, topic)],
                 channels=_channels(settings, config) if with_channels and settings.snow_account else None,
                 waiting_s=max(_waiting_s(settings, group, topic) for topic in topics),

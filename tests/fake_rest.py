@@ -123,7 +123,7 @@ class FakeConnect(FakeRest):
     connectors: dict[str, dict[str, str]] = field(default_factory=dict)
     states: list[list[str]] = field(default_factory=lambda: [["RUNNING", "RUNNING"]])
     states_once_changed: list[list[str]] = field(default_factory=list)
-    """The states that come with another configuration; empty: the same."""
+    """The states that come with another configuration, a restart, or the end of a pause; empty: the same."""
     late: int = 0
     """Answers about the state that are still of the time before a change."""
     stopped: set[str] = field(default_factory=set)
@@ -133,7 +133,7 @@ class FakeConnect(FakeRest):
     def serve(self, method: str, path: str, body: Any) -> Answer:
         if path == "/":
             return 200, {"version": "4.1.1", "commit": "x", "kafka_cluster_id": "y"}
-        found = re.fullmatch(r"/connectors/([^/]+)(/config|/status|/stop|/resume)?", path)
+        found = re.fullmatch(r"/connectors/([^/]+)(/config|/status|/stop|/resume|/restart\?.*)?", path)
         name = unquote(found[1]) if found else ""
         match method, found[2] if found else "":
             case "PUT", "/config":
@@ -145,8 +145,14 @@ class FakeConnect(FakeRest):
                 return 201 if is_new else 200, {"name": name, "config": self.connectors[name], "tasks": []}
             case "PUT", "/stop" | "/resume" if name in self.connectors:
                 self._delay(name)
+                if found[2] == "/resume" and self.states[0][0] == "PAUSED":
+                    self.states = self.states_once_changed
                 (self.stopped.add if found[2] == "/stop" else self.stopped.discard)(name)
                 return 202 if found[2] == "/resume" else 204, None
+            case "POST", "/restart?includeTasks=true&onlyFailed=true" if name in self.connectors:
+                self._delay(name)
+                self.states = self.states_once_changed or self.states
+                return 202, {"name": name}
             case "GET", "/config" if name in self.connectors:
                 return 200, self.connectors[name]
             case "GET", "/status" if name in self.connectors:

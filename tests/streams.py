@@ -38,10 +38,12 @@ def der(key):
 
 
 def token(key, user, **claims):
+    """Return a token of a user; a claim that is None is left out."""
     fingerprint = "SHA256:" + base64.b64encode(hashlib.sha256(der(key)).digest()).decode()
     known = {"iss": f"127.{user}.{fingerprint}", "sub": f"127.{user}"}
     expires = {"exp": datetime.now(UTC) + timedelta(minutes=5)}
-    return jwt.encode(known | expires | claims, key, "RS256")
+    told = known | expires | claims
+    return jwt.encode({name: claim for name, claim in told.items() if claim is not None}, key, "RS256")
 
 
 def raw_token(key, **claims):
@@ -60,9 +62,12 @@ class Writer:
     token: str
 
     def post(self, path: str, body: Any) -> dict[str, Any]:
+        return self.post_bytes(path, json.dumps(body).encode())
+
+    def post_bytes(self, path: str, body: bytes) -> dict[str, Any]:
         request = urllib.request.Request(
             f"{self.url}/v1/streaming/{path}/?requestId=1",
-            json.dumps(body).encode(),
+            body,
             {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"},
         )
         with urllib.request.urlopen(request, timeout=60) as answer:
@@ -122,5 +127,6 @@ SCHEMA = pa.schema(
         ("NAME", pa.string()),
         ("SEEN", pa.decimal128(18, 6)),
         ("META", pa.string()),
+        ("HASH", pa.binary()),
     ]
 )

@@ -19,7 +19,8 @@ TOPIC_KEYS = ("topics", "snowflake.topic2table.map", "errors.deadletterqueue.top
 """Where a configuration names topics."""
 TOPIC_SETTINGS = ("agg_output_topic", "kafka_topic_raw", "kafka_topic_dlt", "kafka_topic_connect_dlt")
 POLL_S = 0.5
-TRACE_LINES = 5
+RESTARTED_WITHIN_S = 10.0
+"""One that is FAILED for so long after its restart has failed again; until then it may be the old state."""
 
 
 def read_connectors(folder: Path, settings: Settings) -> dict[str, dict[str, str]]:
@@ -49,10 +50,12 @@ def _adapt(config: dict[str, str], settings: Settings) -> dict[str, str]:
 
 
 def create(server: Connect, connectors: dict[str, dict[str, str]], report: Report, timeout_s: float) -> None:
-    """Create what is missing, change what differs, resume what is stopped, and wait until all run.
+    """Create what is missing, change what differs, resume what is stopped or paused, restart what has failed.
+
+    Then wait until all run.
 
     Raises:
-        TapelineError: the worker refuses a connector, or one fails; with its trace.
+        TapelineError: the worker refuses a connector, or one fails; with its causes.
         TransientError: it does not answer, or a connector does not run in `timeout_s`; the next run goes on.
     """
     for name, config in connectors.items():
@@ -62,14 +65,15 @@ def create(server: Connect, connectors: dict[str, dict[str, str]], report: Repor
         if report.is_dry_run:
             report.exists(STEP, name) if is_same else report.change(STEP, name, change)
             continue
+        done = ""
         try:
             if found is None:
                 server.put(name, config)
             elif not is_same:
                 _change(server, name, config, timeout_s)
-            elif (state := server.state(name)) is not None and state.is_stopped:
-                server.resume(name)  # a deployment broke off between stop and resume
-            detail = _await_running(server, name, timeout_s)
+            else:
+                done = _set_going(server, name)
+            detail = done + _await_running(server, name, timeout_s)
         except Refused as error:
             raise TapelineError(f"connect/{name}.json: {server.where} refuses it: {error.message}") from None
         except TransientError as error:
@@ -96,6 +100,21 @@ def _change(server: Connect, name: str, config: dict[str, str], timeout_s: float
     server.resume(name)
 
 
+def _set_going(server: Connect, name: str) -> str:
+    """Resume a connector that is stopped or paused, restart what has failed, and tell what was done."""
+    state = server.state(name)
+    if state is not None and state.is_held:  # by hand, or a deployment broke off between stop and resume
+        server.resume(name)
+        return f"was {state.states[0]}, resumed: "
+    if state is not None and state.has_failed:
+        server.restart_failed(name)
+        deadline = time.monotonic() + RESTARTED_WITHIN_S
+        while (now := server.state(name)) is not None and now.has_failed and time.monotonic() < deadline:
+            time.sleep(POLL_S)
+        return "had failed, restarted: "
+    return ""
+
+
 def drop(server: Connect, connectors: dict[str, dict[str, str]], report: Report) -> None:
     """Delete the connectors that are there."""
     for name in connectors:
@@ -109,8 +128,11 @@ def drop(server: Connect, connectors: dict[str, dict[str, str]], report: Report)
 def _await_running(server: Connect, name: str, timeout_s: float) -> str:
     state = _await(server, name, timeout_s, "run", lambda state: state.is_running or state.has_failed)
     if state.has_failed:
-        trace = "\n  ".join(state.trace.splitlines()[:TRACE_LINES])
-        raise TapelineError(f"connect/{name}.json: the connector has failed:\n  {trace}")
+        causes = "\n  caused by: ".join(state.causes)
+        raise TapelineError(
+            f"connect/{name}.json: the connector has failed:\n  {causes}\n"
+            "`python -m glue.deploy connect` restarts it once the cause is gone"
+        )
     tasks = len(state.states) - 1
     return f"runs with {tasks} task{'s' if tasks > 1 else ''}"
 

@@ -1,5 +1,6 @@
 """Kafka Connect over its REST API: connectors by name, their configuration and state."""
 
+import re
 from typing import Any
 from urllib.parse import quote
 
@@ -9,7 +10,10 @@ from glue.io.rest import UNAVAILABLE, Refused, Rest
 from glue.settings import Settings
 
 NOT_FOUND, CONFLICT = 404, 409
-FAILED, RUNNING, STOPPED = "FAILED", "RUNNING", "STOPPED"
+FAILED, PAUSED, RUNNING, STOPPED = "FAILED", "PAUSED", "RUNNING", "STOPPED"
+_PLACE = re.compile(r"\t+(at|\.\.\. \d+) ")
+"""A line of a trace that names a place in the code, or leaves some out."""
+_CAUSE = "Caused by: "
 
 
 class ConnectorState(msgspec.Struct, frozen=True):
@@ -27,6 +31,23 @@ class ConnectorState(msgspec.Struct, frozen=True):
     def is_stopped(self) -> bool:
         """Whether the connector is stopped and has no task that still runs."""
         return set(self.states) == {STOPPED}
+
+    @property
+    def is_held(self) -> bool:
+        """Whether somebody has paused or stopped the connector; a task may tell so a moment later."""
+        return self.states[0] in (PAUSED, STOPPED)
+
+    @property
+    def causes(self) -> list[str]:
+        """What the trace says without places in code: the failure, its cause, the cause of that."""
+        lines = [line for line in self.trace.splitlines() if line.strip() and not _PLACE.match(line)]
+        causes: list[str] = []
+        for line in lines:
+            if line.startswith(_CAUSE) or not causes:
+                causes.append(line.removeprefix(_CAUSE).strip())
+            else:  # a message of several lines
+                causes[-1] += f" {line.strip()}"
+        return causes
 
     @property
     def has_failed(self) -> bool:
@@ -62,6 +83,10 @@ class Connect(Rest):
     def resume(self, name: str) -> None:
         """Let a connector that was stopped or paused go on; the state tells it a moment later."""
         self.call("PUT", f"/connectors/{quote(name)}/resume")
+
+    def restart_failed(self, name: str) -> None:
+        """Start a connector and its tasks again where they have failed; the state tells it a moment later."""
+        self.call("POST", f"/connectors/{quote(name)}/restart?includeTasks=true&onlyFailed=true")
 
     def delete(self, name: str) -> None:
         """Delete a connector."""

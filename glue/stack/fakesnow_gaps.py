@@ -66,6 +66,22 @@ _fakesnow_timestamps = arrow.timestamp_to_sf_struct
 arrow.timestamp_to_sf_struct = _timestamps  # type: ignore[assignment]
 
 
+def _plain_reader(reader: type[copy_into.FileTypeHandler]) -> None:
+    """Let a reader of COPY take a file's columns alone: of its own DuckDB adds one for `x=y` in the path."""
+    read = reader.read_expression
+
+    def read_expression(self: Any, url: str) -> exp.Expr:
+        expression = read(self, url)
+        expression.append("expressions", self.make_eq("hive_partitioning", False))
+        return expression
+
+    reader.read_expression = read_expression  # type: ignore[method-assign]
+
+
+for _reader in (copy_into.ReadCSV, copy_into.ReadParquet, copy_into.ReadJSON):
+    _plain_reader(_reader)
+
+
 def is_account_level(sql: str) -> bool:
     """Tell whether a statement is about the account: fakesnow refuses these or fails at them."""
     words = [token.text.upper() for token in tokenize(sql, read="snowflake")[:6]]
@@ -190,7 +206,8 @@ class StagedCopy:
         self._duck.execute(
             f"CREATE OR REPLACE TEMP VIEW {STAGED} AS SELECT json AS C1, '{_quoted(name)}' "
             f'AS "{FILE_NAME}", row_number() OVER () AS "{LINE_NUMBER}" '
-            f"FROM read_json_objects('{_quoted(file)}', format = 'newline_delimited')"
+            f"FROM read_json_objects('{_quoted(file)}', format = 'newline_delimited', "
+            "hive_partitioning = false)"
         )
         select = self._select.copy()
         for parameter in list(select.find_all(exp.Parameter)):

@@ -28,12 +28,12 @@ HTTP_500 = 500
 
 async def query(request: Request) -> Response:
     """Run a batch; leave a single statement to fakesnow."""
-    body = await request.body()
-    if request.headers.get("Content-Encoding") == "gzip":
-        body = gzip.decompress(body)
-    content = json.loads(body)
-    wanted = int((content.get("parameters") or {}).get("MULTI_STATEMENT_COUNT", 1))
     try:
+        body = await request.body()
+        if request.headers.get("Content-Encoding") == "gzip":
+            body = gzip.decompress(body)
+        content = json.loads(body)
+        wanted = int((content.get("parameters") or {}).get("MULTI_STATEMENT_COUNT", 1))
         _check_count(content["sqlText"], wanted)
         if wanted == 1:
             answer = await server.query_request(request)

@@ -9,10 +9,11 @@ import hashlib
 import os
 import secrets
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from threading import Lock
 
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
@@ -24,6 +25,7 @@ KEY_BYTES = 32
 PARQUET = b"PAR1"
 UNCLAIMED_AFTER_S = 3600.0
 """A blob that was not registered so long after it was written never will be: its client is gone."""
+PRUNED_EVERY_S = 60.0
 
 NO_PATH, WRONG_LENGTH, NO_MD5, WRONG_NAME, WRONG_FORMAT, WRONG_VERSION = 14, 30, 39, 34, 38, 42
 """Status codes of a registration, as in Snowflake."""
@@ -45,6 +47,8 @@ class Blobs:
         self.folder.mkdir(mode=0o700, exist_ok=True)
         self.key = _key(folder / "blobs.key")
         self.key_id = int.from_bytes(hashlib.sha256(self.key).digest()[:6], "big")
+        self._pruning = Lock()
+        self._prune_at = time.monotonic()
         self.prune()
 
     @property
@@ -92,27 +96,23 @@ class Blobs:
             yield Path(file.name)
 
     def remove(self, path: str) -> None:
-        """Delete a blob that was registered, and the folders that it leaves empty."""
-        file = self._file(path)
-        file.unlink(missing_ok=True)
-        for folder in file.parents:
-            if folder == self.folder:
-                return
-            try:
-                folder.rmdir()
-            except OSError:  # not empty
-                return
+        """Delete a blob that was registered. Its folders stay: another client may be about to write there."""
+        self._file(path).unlink(missing_ok=True)
 
     def prune(self) -> None:
-        """Delete blobs that nobody came to register."""
-        for path in sorted(self.folder.rglob("*"), reverse=True):  # files before their folders
-            try:
-                if path.is_file() and time.time() - path.stat().st_mtime > UNCLAIMED_AFTER_S:
-                    path.unlink()
-                elif path.is_dir() and time.time() - path.stat().st_mtime > UNCLAIMED_AFTER_S:
-                    path.rmdir()
-            except OSError:  # gone meanwhile, or not empty
-                continue
+        """Delete blobs that nobody came to register, and folders that have been empty for as long.
+
+        Once a minute at most; what goes meanwhile is passed over.
+        """
+        with self._pruning:
+            if time.monotonic() < self._prune_at:
+                return
+            self._prune_at = time.monotonic() + PRUNED_EVERY_S
+        for folder, _, names in os.walk(self.folder, topdown=False):  # files before their folders
+            for name in names:
+                _delete_old(Path(folder, name).unlink, Path(folder, name))
+            if folder != str(self.folder):
+                _delete_old(Path(folder).rmdir, Path(folder))
 
     def _file(self, path: str) -> Path:
         if not path:
@@ -133,6 +133,13 @@ class Blobs:
         counter = (start // BLOCK_BYTES).to_bytes(BLOCK_BYTES, "big")
         decryptor = Cipher(AES(key), CTR(counter)).decryptor()
         return decryptor.update(chunk) + decryptor.finalize()
+
+
+def _delete_old(delete: Callable[[], None], path: Path) -> None:
+    """Delete a file or folder that is old, unless it is gone already or a folder that is not empty."""
+    with suppress(OSError):
+        if time.time() - path.stat().st_mtime > UNCLAIMED_AFTER_S:
+            delete()
 
 
 def _key(file: Path) -> bytes:

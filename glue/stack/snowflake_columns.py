@@ -8,6 +8,7 @@ from typing import Any
 import duckdb
 
 LONGEST_TEXT = 16_777_216
+LONGEST_BINARY = 8_388_608
 _DECIMAL = re.compile(r"DECIMAL\((\d+),(\d+)\)")
 _WHOLE = {"TINYINT": 3, "SMALLINT": 5, "INTEGER": 10, "BIGINT": 38, "HUGEINT": 38}
 """DuckDB's whole numbers, with the precision that fakesnow tells for them."""
@@ -20,6 +21,7 @@ _KINDS = {
     # With scale 9 eight bytes would end in the year 2262, and clients refuse it.
     "TIMESTAMP": ("TIMESTAMP_NTZ(6)", "TIMESTAMP_NTZ", "SB8", 6),
     "JSON": ("VARIANT", "VARIANT", "LOB", None),
+    "BLOB": (f"BINARY({LONGEST_BINARY})", "BINARY", "LOB", None),
 }
 
 
@@ -48,7 +50,6 @@ class Column:
         """What a writer is told."""
         assert self._kind is not None  # noqa: S101 - `problem` was asked before
         kind, logical, physical, precision, scale = self._kind
-        is_text = logical == "TEXT"
         return {
             "name": self.name if re.fullmatch(r"[A-Z_][A-Z0-9_$]*", self.name) else quoted(self.name),
             "type": kind,
@@ -56,8 +57,10 @@ class Column:
             "physical_type": physical,
             "precision": precision,
             "scale": scale,
-            "byte_length": min(self.length * 4, LONGEST_TEXT) if is_text else None,
-            "length": self.length if is_text else None,
+            "byte_length": {"TEXT": min(self.length * 4, LONGEST_TEXT), "BINARY": LONGEST_BINARY}.get(
+                logical
+            ),
+            "length": {"TEXT": self.length, "BINARY": LONGEST_BINARY}.get(logical),
             "nullable": self.is_nullable,
             "collation": None,
             "ordinal": self.ordinal,
@@ -121,7 +124,9 @@ def insert(duck: duckdb.DuckDBPyConnection, table: str, columns: list[Column], f
     Raises:
         duckdb.Error: they are not rows of this table.
     """
-    source = f"read_parquet('{str(file).replace(chr(39), chr(39) * 2)}')"
+    quoted_file = str(file).replace("'", "''")
+    # Of its own DuckDB takes `x=y` in a path for a further column.
+    source = f"read_parquet('{quoted_file}', hive_partitioning = false)"
     described = duck.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()
     known = {column.name: column for column in columns}
     missing = [name for name, *_ in described if name not in known]

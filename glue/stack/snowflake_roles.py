@@ -8,6 +8,7 @@ from pathlib import Path
 from snowflake.connector.errors import ProgrammingError
 
 from glue.stack.snowflake_statements import DONE
+from glue.stack.snowflake_users import LoginRefused
 
 BUILT_IN: dict[str, set[str]] = {
     "PUBLIC": set(),
@@ -55,15 +56,18 @@ class Roles:
         if self._file.exists():
             self._granted = json.loads(self._file.read_text())
 
-    def refusal(self, user: str, role: str) -> tuple[str, str] | None:
-        """Return code and text of why a login with a role is refused, None where it is fine."""
-        if not role or self._may_use(user, role):
-            return None
-        return (
-            "390189",
-            f"Role '{role}' specified in the connect string does not exist or not authorized. Contact your "
-            "local system administrator, or attempt to login with another role, e.g. PUBLIC.",
-        )
+    def check(self, user: str, role: str) -> None:
+        """Check the role of a login.
+
+        Raises:
+            LoginRefused: it is not there, or not for this user.
+        """
+        if not self._may_use(user, role):
+            raise LoginRefused(
+                "390189",
+                f"Role '{role}' specified in the connect string does not exist or not authorized. Contact "
+                "your local system administrator, or attempt to login with another role, e.g. PUBLIC.",
+            )
 
     def answer(self, sql: str, user: str) -> tuple[str, str | None] | None:
         """Do what a statement about roles asks for.

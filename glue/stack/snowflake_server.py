@@ -4,7 +4,6 @@
 """
 
 import argparse
-import gzip
 import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import anyio
 import fakesnow.server as server  # `from fakesnow import server` is a function
+import msgspec
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -23,36 +23,45 @@ from glue.cli import run
 from glue.stack import snowflake_batch
 from glue.stack.part import LOOPBACK
 from glue.stack.snowflake_blobs import Blobs
+from glue.stack.snowflake_bodies import Malformed, read
 from glue.stack.snowflake_channels import Channels
 from glue.stack.snowflake_roles import Roles
 from glue.stack.snowflake_session import Session, SessionStore
 from glue.stack.snowflake_streaming import Streaming
-from glue.stack.snowflake_users import USER, Users
+from glue.stack.snowflake_users import Credentials, LoginRefused, Users
 
 DEFAULT_ROLE = "PUBLIC"
+MALFORMED = "390400"
 THREADS = 200
 """Statements at once; those that wait for the lock must leave some for its holder."""
 
 
+class Login(msgspec.Struct, frozen=True):
+    """Body of a login."""
+
+    data: Credentials
+
+
 async def login(request: Request) -> Response:
     """Check who logs in, then let fakesnow open the session, and keep its parameters."""
-    body = await request.body()
-    if request.headers.get("Content-Encoding") == "gzip":
-        body = gzip.decompress(body)
-    data = json.loads(body)["data"]
-    user = str(data.get("LOGIN_NAME") or USER).upper()
-    role = (request.query_params.get("roleName") or DEFAULT_ROLE).upper()
     known = request.app.state
-    if refusal := known.users.refusal(data) or known.roles.refusal(user, role):
-        code, text = refusal
-        return JSONResponse({"data": {}, "code": code, "message": text, "success": False})
+    role = (request.query_params.get("roleName") or DEFAULT_ROLE).upper()
+    try:
+        data = (await read(request, Login)).data
+        user = known.users.user_of(data)
+        known.roles.check(user, role)
+    except Malformed as error:
+        content = {"data": {}, "code": MALFORMED, "message": f"Bad request: {error}", "success": False}
+        return JSONResponse(content, status_code=400)
+    except LoginRefused as refused:
+        return JSONResponse({"data": {}, "code": refused.code, "message": str(refused), "success": False})
     answer = await server.login_request(request)
     content = json.loads(bytes(answer.body))
     session = server.sessions[content["data"]["token"]]
     assert isinstance(session, Session)  # noqa: S101 - for the type checker
     session.token = content["data"]["token"]
     session.user, session.role = user, role
-    session.parameters = {name.upper(): value for name, value in data.get("SESSION_PARAMETERS", {}).items()}
+    session.parameters = {name.upper(): value for name, value in data.session_parameters.items()}
     session.save()
     return answer
 

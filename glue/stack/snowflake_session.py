@@ -124,7 +124,7 @@ class Cursor(FakeSnowflakeCursor):
         session.begin_statement()
         is_work = False
         try:
-            if session.users.take_key(command):
+            if session.users.take_keys(command):
                 return self._answer(DONE)
             if answered := session.roles.answer(command, session.user):
                 session.role = answered[1] or session.role

@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from glue.stack.snowflake_blobs import BlobRefused, Blobs
+from glue.stack.snowflake_bodies import Malformed, read
 from glue.stack.snowflake_channels import NO_CHANNEL, OK, RETRY, ChannelRefused, Channels
 from glue.stack.snowflake_requests import Blob, Chunk, Configure, Drop, Open, Register, Status, Table
 from glue.stack.snowflake_users import BAD_KEY, Users
@@ -174,12 +175,12 @@ class Streaming:
     def _route(self, path: str, kind: type[R], answer: Callable[[R], Body]) -> Route:
         async def serve(request: Request) -> Response:
             token = request.headers.get("Authorization", "").removeprefix("Bearer ")
-            if not self._users.is_signed(token):
+            if self._users.signer(token) is None:
                 code, text = BAD_KEY
                 return JSONResponse({"code": code, "message": text, "success": False}, status_code=401)
             try:
-                body = msgspec.json.decode(await request.body(), type=kind)
-            except msgspec.MsgspecError as error:
+                body = await read(request, kind)
+            except Malformed as error:
                 return JSONResponse({"status_code": MALFORMED, "message": str(error)})
             try:
                 return JSONResponse(await run_in_threadpool(answer, body))

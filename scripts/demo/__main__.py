@@ -1,4 +1,4 @@
-"""Start the parts in order, show the bars, then the newest minutes, stop what was started: `make demo`.
+"""Start the parts in order, show bars, then rows of the warehouse, stop what was started: `make demo`.
 
 `make` hands over TICKS, FORMAT, SPEED and DEMO_SECONDS as environment variables.
 """
@@ -20,10 +20,9 @@ from glue.errors import SettingsError, TapelineError
 from glue.settings import STATE_DIR
 from glue.stack import Stack
 from glue.stack.reporter import TextReporter
-from scripts.demo import dashboard
+from scripts.demo import dashboard, warehouse
 from scripts.demo.board import Board
 from scripts.demo.child import Child
-from scripts.demo.minutes import newest_minutes
 
 LOG_DIR = STATE_DIR / "logs"
 DRAIN_DEADLINE_S = 60.0
@@ -31,7 +30,7 @@ PLAIN_EVERY_S = 5.0
 
 
 class Demo:
-    """One demo: starts the parts in order, shows bars and minutes, stops what it started in reverse order."""
+    """One demo: starts the parts in order, shows bars and rows, stops what it started in reverse order."""
 
     def __init__(self, options: argparse.Namespace, stop: StopSignal) -> None:
         self._options = options
@@ -43,7 +42,7 @@ class Demo:
         """Run until the time is up, the feed has ended and all its bars are there, or a signal comes.
 
         Raises:
-            TapelineError: a part does not start, or dies.
+            TapelineError: a part does not start, or dies; or no bar gets into CORE.FACT_TICKS_1S.
         """
         has_dashboard = dashboard.is_built(self._say)
         with ExitStack() as cleanup:
@@ -65,6 +64,7 @@ class Demo:
             cleanup.callback(self._stop_children)
             self._say("setting up the warehouse and the connectors")
             self._start("deploy", "all", env=env).wait()
+            seconds_before = warehouse.count_of_seconds(settings)
             feed = self._start("mock_api", *self._feed_options(), env=env)
             url = feed.wait_for("serving ").split()[-1]
             worker = self._start("replay", "--url", url, env=env)
@@ -82,7 +82,9 @@ class Demo:
                 child.stop()
             for name, *args in (("rollup", "--once", "--final"), ("stage_raw", "--once")):
                 self._start(name, *args, env=env, is_last=True).wait()
-            self._console.print(newest_minutes(settings))
+            if board.bar_count and settings.connect_url:
+                warehouse.await_seconds(settings, seconds_before)
+            self._console.print(warehouse.newest_rows(settings))
 
     def _feed_options(self) -> list[str]:
         options = ["--port", "0"]

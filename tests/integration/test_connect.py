@@ -19,6 +19,7 @@ import fastavro
 import msgspec
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
@@ -200,6 +201,12 @@ def test_times_of_any_year_are_exact_wherever_the_worker_runs(core: Deployed) ->
     assert {row for row in found if row[0] in {b.bar_id for b in bars}} == wanted
 
 
+def dead_letters(deployed: Deployed) -> dict[Any, dict[str, str]]:
+    """Return the headers of what the connector refused, by key."""
+    found = read_to_end(deployed.settings, deployed.settings.kafka_topic_connect_dlt)
+    return {m.key(): {k: (v or b"").decode() for k, v in m.headers() or []} for m in found}
+
+
 def test_a_bar_that_does_not_fit_is_a_dead_letter_and_the_rest_flows(core: Deployed) -> None:
     good = some_bars()
     too_long = msgspec.structs.replace(good[0], bar_id="long", symbol="X" * 33)
@@ -213,12 +220,8 @@ def test_a_bar_that_does_not_fit_is_a_dead_letter_and_the_rest_flows(core: Deplo
 
     core.wait_for(good)
 
-    def dead_letters() -> dict[Any, dict[str, str]]:
-        found = read_to_end(core.settings, core.settings.kafka_topic_connect_dlt)
-        return {m.key(): {k: (v or b"").decode() for k, v in m.headers() or []} for m in found}
-
-    until(lambda: {b"nonsense", b"long"} <= dead_letters().keys(), "the dead letters")
-    letters = dead_letters()
+    until(lambda: {b"nonsense", b"long"} <= dead_letters(core).keys(), "the dead letters")
+    letters = dead_letters(core)
     assert letters.keys() == {b"nonsense", b"long"}, "a tombstone is no dead letter"
     errors = {key: headers["__connect.errors.exception.message"] for key, headers in letters.items()}
     assert "SYMBOL" in errors[b"long"] or "length" in errors[b"long"].lower(), errors
@@ -240,7 +243,7 @@ def test_new_nullable_fields_become_columns(core: Deployed) -> None:
     schema = json.loads((Path(__file__).parents[2] / "schemas" / "bar_1s.avsc").read_text())
     seen = {"type": "long", "logicalType": "timestamp-millis"}
     kinds = {"venue": "string", "spread": "double", "orders": "long", "is_open": "boolean", "seen": seen}
-    kinds["flags"] = {"type": "array", "items": "string"}
+    kinds |= {"flags": {"type": "array", "items": "string"}, "proof": "bytes"}
     schema["fields"] += [{"name": n, "type": ["null", kind], "default": None} for n, kind in kinds.items()]
     with SchemaRegistryClient({"url": core.settings.schema_registry_url}) as registry:
         subject = f"{core.settings.agg_output_topic}-value"
@@ -248,6 +251,8 @@ def test_new_nullable_fields_become_columns(core: Deployed) -> None:
     bars = some_bars(2)
     more = {"venue": "XNAS", "spread": 0.125, "orders": 7, "is_open": True, "flags": ["a", "b"]}
     more["seen"] = datetime(2023, 11, 14, 22, 13, 20, 123000, UTC)
+    binary = {"bar_id": "binary", "proof": b"\0\xfeA"}  # the connector sends base64, the ingest SDK wants hex
+    put_record(core.settings, schema_id, schema, msgspec.structs.asdict(bars[0]) | more | binary)
     for bar in bars:
         put_record(core.settings, schema_id, schema, msgspec.structs.asdict(bar) | more)
 
@@ -255,12 +260,14 @@ def test_new_nullable_fields_become_columns(core: Deployed) -> None:
 
     found = query(
         core.settings,
-        "SELECT BAR_ID, VENUE, SPREAD, ORDERS, IS_OPEN, FLAGS[1]::VARCHAR, SEEN "
+        "SELECT BAR_ID, VENUE, SPREAD, ORDERS, IS_OPEN, FLAGS[1]::VARCHAR, SEEN, PROOF "
         f"FROM {core.settings.snow_database}.CORE.FACT_TICKS_1S WHERE VENUE IS NOT NULL",
     )
     seen_at = datetime(2023, 11, 14, 22, 13, 20, 123000)  # noqa: DTZ001
-    wanted = ("XNAS", 0.125, 7, True, "b", seen_at)
+    wanted = ("XNAS", 0.125, 7, True, "b", seen_at, None)
     assert sorted(found) == sorted((bar.bar_id, *wanted) for bar in bars)
+    until(lambda: b"binary" in dead_letters(core), "the dead letter")
+    assert "hex" in dead_letters(core)[b"binary"]["__connect.errors.exception.message"]
     plain = some_bars(1)
     BarTopic(core.settings).put(plain)
     core.wait_for(plain)
@@ -272,7 +279,7 @@ def test_a_connector_paused_deleted_and_made_again_goes_on(core: Deployed) -> No
         put_more()
         core.call("PUT", "/pause")
         put_more()
-        core.call("PUT", "/resume")
+        core.create()
         put_more()
         core.delete()
         put_more()
@@ -284,8 +291,11 @@ def test_a_changed_configuration_is_judged_by_its_own_states(core: Deployed) -> 
     config = core.config
     unmakeable = {"name": "deployed.too.wide", "replication.factor": "3"}  # of one broker
     core.config = config | {f"errors.deadletterqueue.topic.{key}": text for key, text in unmakeable.items()}
-    with pytest.raises(TapelineError, match="the connector has failed"):
+    with pytest.raises(TapelineError, match=r"the connector has failed:\n.*\n  caused by: .*replication"):
         core.create()
+    admin = AdminClient(client_config(core.settings))
+    admin.create_topics([NewTopic(unmakeable["name"], 1, 1)])[unmakeable["name"]].result(30)
+    core.create()  # the cause is gone
     core.config = config
     core.create()
     bars = some_bars(5)

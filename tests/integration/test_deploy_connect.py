@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from glue import connectors as status
 from glue.deploy import connect as connectors
 from glue.deploy.__main__ import main
 from glue.errors import SettingsError, TapelineError, TransientError
+from glue.settings import Settings
 from tests.fake_rest import FakeConnect, FakeRest, serving
 
 CONFIG = {"connector.class": "x.Sink", "topics": "ticks.agg.1s", "tasks.max": "1"}
@@ -127,13 +129,68 @@ def test_a_refused_configuration_is_told_with_the_workers_reason(worker):
         main(["connect"])
 
 
-def test_a_failed_task_is_told_with_its_trace(worker):
-    worker.states = [["RUNNING", "FAILED"]]
-    worker.trace = "org.apache.kafka.connect.errors.ConnectException: no such table\n\tat x"
-    with pytest.raises(
-        TapelineError, match=r"connect/bars\.json: the connector has failed:\n  org.*no such table"
-    ):
+TRACE = (
+    "org.x.ConnectException: Exiting WorkerSinkTask due to unrecoverable exception.\n"
+    "\tat org.x.WorkerSinkTask.deliver(WorkerSinkTask.java:660)\n"
+    "\tat java.base/java.lang.Thread.run(Unknown Source)\n"
+    "Caused by: com.x.Failed: Exception: no channel\nError Code: 5025\n"
+    "\tat com.x.Channel.open(Channel.java:1)\n"
+    "\t... 10 more\n"
+    "Caused by: org.x.Refused: no such table\n"
+    "\t... 15 more\n"
+)
+
+
+def test_a_failed_task_is_told_with_its_causes(worker):
+    worker.states, worker.trace = [["RUNNING", "FAILED"]], TRACE
+    with pytest.raises(TapelineError) as caught:
         main(["connect"])
+    assert str(caught.value).splitlines() == [
+        "connect/bars.json: the connector has failed:",
+        "  org.x.ConnectException: Exiting WorkerSinkTask due to unrecoverable exception.",
+        "  caused by: com.x.Failed: Exception: no channel Error Code: 5025",
+        "  caused by: org.x.Refused: no such table",
+        "`python -m glue.deploy connect` restarts it once the cause is gone",
+    ]
+
+
+def test_status_tells_the_first_cause_of_a_failure(worker, monkeypatch):
+    worker.connectors["bars"] = CONFIG | {"name": "bars"}
+    worker.states, worker.trace = [["RUNNING", "FAILED"]], TRACE
+    monkeypatch.setattr(status, "CONNECT_DIR", connectors.CONNECT_DIR)
+    monkeypatch.setattr(status, "consumer_lag", lambda *_: [])
+    monkeypatch.setattr(status, "oldest_unread_ms", lambda *_: None)
+    [found] = status.look(Settings(_env_file=None), with_channels=False)
+    assert found.problem == "org.x.Refused: no such table"
+
+
+@pytest.mark.parametrize("states", [["PAUSED", "PAUSED"], ["PAUSED", "RUNNING"]])
+def test_a_paused_connector_is_resumed(worker, capsys, states):
+    worker.connectors["bars"] = CONFIG | {"name": "bars"}
+    worker.states, worker.states_once_changed = [states], [["RUNNING", "RUNNING"]]
+    worker.late = 1
+    assert main(["connect", "--json"]) == 0
+    [outcome] = json.loads(capsys.readouterr().out)
+    assert (outcome["state"], outcome["detail"]) == ("exists", "was PAUSED, resumed: runs with 1 task")
+
+
+@pytest.mark.parametrize("states", [["RUNNING", "FAILED"], ["FAILED"]])
+def test_what_has_failed_is_restarted(worker, capsys, states):
+    worker.connectors["bars"] = CONFIG | {"name": "bars"}
+    worker.states, worker.states_once_changed = [states], [["RUNNING", "RESTARTING"], ["RUNNING", "RUNNING"]]
+    worker.late = 1
+    assert main(["connect", "--json"]) == 0
+    [outcome] = json.loads(capsys.readouterr().out)
+    assert (outcome["state"], outcome["detail"]) == ("exists", "had failed, restarted: runs with 1 task")
+
+
+def test_what_fails_again_after_its_restart_is_told(worker, monkeypatch):
+    monkeypatch.setattr(connectors, "RESTARTED_WITHIN_S", 0)
+    worker.connectors["bars"] = CONFIG | {"name": "bars"}
+    worker.states, worker.trace = [["RUNNING", "FAILED"]], TRACE
+    with pytest.raises(TapelineError, match=r"caused by: org\.x\.Refused: no such table"):
+        main(["connect"])
+    assert sum("/restart" in path for _, path, _ in worker.asked) == 1
 
 
 def test_a_connector_that_never_runs_is_told_after_the_time_limit(worker):

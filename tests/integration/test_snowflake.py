@@ -1,5 +1,6 @@
 """The local Snowflake, through the driver that talks to the real one: logins, transactions, stages."""
 
+import base64
 import gzip
 import json
 import threading
@@ -16,6 +17,7 @@ from glue.io.snowflake import connect
 from glue.settings import Settings
 from glue.stack import snowflake_turns
 from tests.conftest import RunningStack
+from tests.streams import der, new_key
 
 pytestmark = pytest.mark.stack
 COPY = """
@@ -98,6 +100,41 @@ def test_a_registered_key_opens_a_session_from_a_file_base64_and_encrypted(wareh
     for login in logins:
         with connect(with_login(warehouse, snow_user="tapeline", **login), "test") as connection:
             assert connection.cursor().execute("SELECT 1").fetchone() == (1,)
+
+
+def opens(warehouse, key) -> bool:
+    try:
+        with connect(
+            with_login(warehouse, snow_user="rotating", snow_private_key=lines_between(pem(key))), "t"
+        ):
+            return True
+    except TapelineError:
+        return False
+
+
+def test_two_keys_of_a_user_open_sessions_until_they_are_unset(warehouse, cursor):
+    first, second = new_key(), new_key()
+    one, two = (base64.b64encode(der(key)).decode() for key in (first, second))
+    states = {
+        f"CREATE USER ROTATING TYPE = SERVICE DEFAULT_ROLE = PUBLIC\n RSA_PUBLIC_KEY = '{one}'": [
+            True,
+            False,
+        ],
+        f"ALTER USER rotating SET RSA_PUBLIC_KEY_2 = '{two}';": [True, True],
+        f"CREATE USER IF NOT EXISTS ROTATING RSA_PUBLIC_KEY = '{two}'": [True, True],
+        "ALTER USER ROTATING UNSET RSA_PUBLIC_KEY": [False, True],
+        "ALTER USER IF EXISTS ROTATING UNSET RSA_PUBLIC_KEY, RSA_PUBLIC_KEY_2": [False, False],
+        f"ALTER USER ROTATING SET RSA_PUBLIC_KEY = '{two}' RSA_PUBLIC_KEY_2 = '{one}'": [True, True],
+        "DROP USER ROTATING": [False, False],
+    }
+    for statement, wanted in states.items():
+        cursor.execute(statement)
+        assert [opens(warehouse, first), opens(warehouse, second)] == wanted, statement
+
+
+def test_a_user_who_is_there_is_not_created_again(cursor):
+    with pytest.raises(ProgrammingError, match="Object 'TAPELINE_CONNECT' already exists"):
+        cursor.execute("CREATE USER TAPELINE_CONNECT RSA_PUBLIC_KEY = 'x'")
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ def row(number: int, **more: Any) -> dict[str, Any]:
         "NAME": "n",
         "SEEN": None,
         "META": "{}",
+        "HASH": None,
     } | more
 
 
@@ -68,7 +69,7 @@ def writer(warehouse, database, key):
     query(
         warehouse,
         f"CREATE TABLE {database}.S.{table} (ID NUMBER(38,0) NOT NULL, PX NUMBER(28,8), NAME VARCHAR(8), "
-        "SEEN TIMESTAMP_NTZ, META VARIANT)",
+        "SEEN TIMESTAMP_NTZ, META VARIANT, HASH BINARY)",
     )
     where = urlsplit(warehouse.snow_account)
     return Writer(f"http://{where.hostname}:{where.port}", database, "S", table, token(key, USER))
@@ -81,17 +82,21 @@ def ids(settings, writer):
 
 def test_rows_are_as_they_were_written_and_the_blob_is_gone(warehouse, writer):
     opened = writer.open()
-    rows = [row(1), row(2, PX=None, NAME="é" * 8, SEEN=Decimal("1266364800.123456"), META='{"a": 1}')]
+    rows = [
+        row(1),
+        row(2, PX=None, NAME="é" * 8, SEEN=Decimal("1266364800.123456"), META='{"a": 1}', HASH=b"\0\xfe"),
+    ]
     blob = writer.blob(opened, rows)
 
     assert writer.register(blob, claim(opened, 1, "77")) == [OK]
 
     found = query(
-        warehouse, f"SELECT ID, PX, NAME, SEEN, META:a::NUMBER FROM STREAMS.S.{writer.table} ORDER BY ID"
+        warehouse,
+        f"SELECT ID, PX, NAME, SEEN, META:a::NUMBER, HASH FROM STREAMS.S.{writer.table} ORDER BY ID",
     )
     assert found == [
-        (1, Decimal("1.12345678"), "n", None, None),
-        (2, None, "é" * 8, datetime.fromisoformat("2010-02-17T00:00:00.123456"), 1),
+        (1, Decimal("1.12345678"), "n", None, None, None),
+        (2, None, "é" * 8, datetime.fromisoformat("2010-02-17T00:00:00.123456"), 1, b"\0\xfe"),
     ]
     assert not blob["file"].exists()
     assert writer.committed == "77"
@@ -107,6 +112,7 @@ def test_columns_are_told_with_type_length_and_whether_they_may_be_null(writer):
         "NAME": ("TEXT", "LOB", None, None, 8, True),
         "SEEN": ("TIMESTAMP_NTZ", "SB8", None, 6, None, True),
         "META": ("VARIANT", "LOB", None, None, None, True),
+        "HASH": ("BINARY", "LOB", None, None, 8_388_608, True),
     }
 
 
@@ -292,6 +298,12 @@ def test_channels_are_shown_by_sql(warehouse, writer):
         lambda key: token(new_key(), USER),
         lambda key: token(key, "TAPELINE"),
         lambda key: token(key, USER, exp=datetime.now(UTC) - timedelta(minutes=5)),
+        lambda key: token(key, USER, exp=None),
+        lambda key: token(key, USER, exp=datetime.now(UTC) + timedelta(hours=1, minutes=1)),
+        lambda key: token(key, USER, iat=datetime.now(UTC) - timedelta(hours=1)),
+        lambda key: token(key, USER, sub=None),
+        lambda key: token(key, USER, sub="127.TAPELINE"),
+        lambda key: token(key, USER, sub=f"128.{USER}"),
         lambda key: "nonsense",
         lambda key: raw_token(key, iss=5),
         lambda key: raw_token(key, iss=["127", USER, "SHA256:x"]),
@@ -307,14 +319,68 @@ def test_only_a_registered_key_opens_the_door(writer, key, bad):
     refused.value.close()
 
 
+def test_an_hour_from_issue_to_expiry_is_fine(writer, key):
+    now = datetime.now(UTC)
+    writer.token = token(key, USER, iat=now - timedelta(minutes=1), exp=now + timedelta(minutes=58))
+    assert writer.open()["status_code"] == OK
+
+
+def log_in(writer, body: bytes) -> tuple[int, dict[str, Any]]:
+    request = urllib.request.Request(f"{writer.url}/session/v1/login-request", body)
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.status, json.loads(answer.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.loads(error.read())
+
+
+def log_in_by(writer, token: str, **more: Any) -> dict[str, Any]:
+    data = {"AUTHENTICATOR": "SNOWFLAKE_JWT", "TOKEN": token, "SESSION_PARAMETERS": {}} | more
+    status, answer = log_in(writer, json.dumps({"data": data}).encode())
+    assert status == 200
+    return answer
+
+
 @pytest.mark.parametrize("claims", [{"iss": 5}, {"iss": ["127", USER]}])
 def test_a_login_by_a_token_of_another_form_is_refused(writer, key, claims):
-    login = {
-        "data": {"LOGIN_NAME": USER, "AUTHENTICATOR": "SNOWFLAKE_JWT", "TOKEN": raw_token(key, **claims)}
-    }
-    request = urllib.request.Request(f"{writer.url}/session/v1/login-request", json.dumps(login).encode())
+    assert log_in_by(writer, raw_token(key, **claims), LOGIN_NAME=USER)["code"] == "390144"
+
+
+@pytest.mark.parametrize("name", ["TAPELINE", "NOBODY"])
+def test_a_login_by_the_token_of_another_is_refused(writer, key, name):
+    answer = log_in_by(writer, token(key, USER), LOGIN_NAME=name)
+    assert (answer["code"], answer["message"]) == ("390144", "JWT token is invalid.")
+
+
+def test_a_login_by_a_token_without_end_is_refused(writer, key):
+    assert log_in_by(writer, token(key, USER, exp=None), LOGIN_NAME=USER)["code"] == "390144"
+
+
+@pytest.mark.parametrize("named", [{"LOGIN_NAME": USER}, {"LOGIN_NAME": USER.lower()}, {}])
+def test_who_has_the_key_logs_in(writer, key, named):
+    assert log_in_by(writer, token(key, USER), **named)["success"]
+
+
+DEEP = b'{"unknown": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+
+
+@pytest.mark.parametrize("body", [b"", b"no json", b"{}", b"[]", b'{"data": 5}', b'{"data": "\xff"}', DEEP])
+def test_a_login_of_another_form_is_told_as_such(writer, body):
+    status, answer = log_in(writer, body)
+    assert (status, answer["code"], answer["success"]) == (400, "390400", False)
+
+
+@pytest.mark.parametrize("body", [b"", b"no json", b"[]", DEEP])
+def test_a_query_of_another_form_is_told_as_an_error_of_sql(writer, body):
+    request = urllib.request.Request(f"{writer.url}/queries/v1/query-request", body)
     with urllib.request.urlopen(request, timeout=30) as answer:
-        assert json.loads(answer.read())["code"] == "390144"
+        assert not json.loads(answer.read())["success"]
+
+
+@pytest.mark.parametrize("body", [b"", b"no json", b'{"database": "FZ\xff"}', DEEP])
+def test_a_body_that_is_no_json_is_told_as_such(writer, body):
+    assert writer.post_bytes("channels/open", body)["status_code"] == MALFORMED
 
 
 @pytest.mark.parametrize(

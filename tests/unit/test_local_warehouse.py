@@ -4,10 +4,15 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from fakesnow.transforms import stage
 from sqlglot import exp, parse_one
 
 from glue.stack import fakesnow_gaps as gaps
+from glue.stack.snowflake_columns import Column, insert
+from glue.stack.snowflake_roles import Roles
+from glue.stack.snowflake_session import SessionStore
 from glue.stack.snowflake_turns import AUTO_SUSPEND_S, Warehouse
+from glue.stack.snowflake_users import Users
 
 
 def test_it_runs_for_a_minute_after_work() -> None:
@@ -68,3 +73,46 @@ def test_a_bound_table_is_named_and_other_binds_are_left(sql, binds, named, left
     statement = parse_one(sql, read="snowflake")
     assert isinstance(statement, exp.Alter)
     assert gaps.with_named_table(statement, binds) == (named, left)
+
+
+@pytest.mark.filterwarnings("ignore:Arrow output on a DB-API result:UserWarning")
+@pytest.mark.parametrize(
+    ("name", "content", "source"),
+    [
+        ("a.csv", "1,x\n", "@F FILE_FORMAT = (TYPE = CSV)"),
+        (
+            "a.json",
+            '{"i": 1, "t": "x"}\n',
+            "(SELECT $1:i, $1:t::VARCHAR FROM @F) FILE_FORMAT = (TYPE = JSON)",
+        ),
+    ],
+)
+def test_a_copy_takes_the_columns_of_the_file_alone(tmp_path, name, content, source) -> None:
+    home = tmp_path / "v=9"  # a partition's name, to DuckDB
+    home.mkdir()
+    store = SessionStore(home, Users(home), Roles(home))
+    cursor = store.connect().cursor()
+    for statement in ("CREATE DATABASE D", "CREATE SCHEMA D.S", "USE SCHEMA D.S", "CREATE STAGE F"):
+        cursor.execute(statement)
+    cursor.execute("CREATE TABLE T (I INT, T VARCHAR)")
+    files = Path(stage.internal_dir("D.S.F"))
+    files.mkdir(parents=True)
+    (files / name).write_text(content)
+
+    cursor.execute(f"COPY INTO T FROM {source}")
+
+    assert cursor.execute("SELECT * FROM T").fetchall() == [(1, "x")]
+    store.close()
+
+
+def test_rows_of_a_stream_have_the_columns_of_their_file_alone(tmp_path) -> None:
+    folder = tmp_path / "v=9"
+    folder.mkdir()
+    duck = duckdb.connect()
+    duck.execute("CREATE TABLE t (A BIGINT)")
+    duck.execute(f"COPY (SELECT 1 AS A) TO '{folder / 'rows.parquet'}' (FORMAT parquet)")
+
+    columns = [Column("A", 0, "BIGINT", is_nullable=True, default=None, length=0)]
+    assert insert(duck, "t", columns, folder / "rows.parquet") == 1
+
+    assert duck.execute("SELECT * FROM t").fetchall() == [(1,)]
