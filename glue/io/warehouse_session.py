@@ -11,8 +11,11 @@ from glue.errors import TapelineError, TransientError
 from glue.io.snowflake import connect, message
 from glue.settings import Settings
 
-PASSING = {604, 625, 630}
-"""Errors of a statement that pass: cancelled, a lock not got in time, it took too long."""
+SESSION_ENDED = {390103, 390104, *range(390110, 390116), 390195, 390400}
+"""The server no longer knows the session, or does not renew it, as after hours without contact."""
+PASSING = SESSION_ENDED | {603, 604, 615, 625, 630}
+"""Errors of a statement that pass: besides, an incident of the server, cancelled, its transaction ended by
+another, a lock not got in time, it took too long."""
 
 
 class WarehouseSession:

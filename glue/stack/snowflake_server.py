@@ -21,6 +21,7 @@ from starlette.routing import Route
 
 from glue.cli import run
 from glue.stack import snowflake_batch
+from glue.stack import snowflake_refusals as refusals
 from glue.stack.part import LOOPBACK
 from glue.stack.snowflake_blobs import Blobs
 from glue.stack.snowflake_channels import Channels
@@ -44,8 +45,7 @@ async def login(request: Request) -> Response:
     role = (request.query_params.get("roleName") or DEFAULT_ROLE).upper()
     known = request.app.state
     if refusal := known.users.refusal(data) or known.roles.refusal(user, role):
-        code, text = refusal
-        return JSONResponse({"data": {}, "code": code, "message": text, "success": False})
+        return refusals.refusal(*refusal)
     answer = await server.login_request(request)
     content = json.loads(bytes(answer.body))
     session = server.sessions[content["data"]["token"]]
@@ -61,6 +61,8 @@ async def session(request: Request) -> Response:
     """Answer heartbeats, and close a session whose client says good-bye."""
     token = request.headers.get("Authorization", "")[17:-1]
     opened = server.sessions.get(token)
+    if opened is None:
+        return refusals.refusal(*refusals.SESSION_EXPIRED)
     answer = await server.session(request)
     if isinstance(opened, Session):
         if token in server.sessions:
@@ -92,6 +94,7 @@ def application(folder: Path) -> Starlette:
         "/session/v1/login-request": login,
         "/session": session,
         "/session/heartbeat": session,
+        "/session/token-request": refusals.renew,
     }
     more = [
         *(Route(path, answer, methods=["POST"]) for path, answer in own.items()),
