@@ -18,9 +18,16 @@ GRANT ROLE ROLE_STREAMING_READER TO ROLE SYSADMIN;
 
 -- What it may cost --------------------------------------------------------------------------------------------
 
+-- An XSMALL warehouse costs a credit an hour while it runs. A flush every five minutes makes it run for a minute, 12
+-- times an hour: 0.2 credits an hour, so about 150 a month for markets that never close, 28 for US sessions. The rest
+-- of the quota is for people and BI tools, who wake it besides. At 100 percent the loaders wait until the month ends.
+--
+-- What is there is left as it is: another quota (ALTER RESOURCE MONITOR RM_STREAMING SET CREDIT_QUOTA = …), and another
+-- monitor of the warehouse (ALTER WAREHOUSE WH_STREAMING_XS SET RESOURCE_MONITOR = …), as ACCOUNTADMIN.
+
 USE ROLE ACCOUNTADMIN;
 CREATE RESOURCE MONITOR IF NOT EXISTS RM_STREAMING WITH
-    CREDIT_QUOTA = 30
+    CREDIT_QUOTA = 250
     FREQUENCY = MONTHLY
     START_TIMESTAMP = IMMEDIATELY
     TRIGGERS
@@ -32,9 +39,9 @@ CREATE WAREHOUSE IF NOT EXISTS WH_STREAMING_XS WITH
     AUTO_SUSPEND = 60
     AUTO_RESUME = TRUE
     INITIALLY_SUSPENDED = TRUE
+    RESOURCE_MONITOR = RM_STREAMING
     STATEMENT_TIMEOUT_IN_SECONDS = 300
     COMMENT = 'Tapeline: minute loader, hourly COPY, marts; AUTO_SUSPEND in seconds';
-ALTER WAREHOUSE WH_STREAMING_XS SET RESOURCE_MONITOR = RM_STREAMING;
 GRANT OWNERSHIP ON WAREHOUSE WH_STREAMING_XS TO ROLE SYSADMIN COPY CURRENT GRANTS;
 
 -- Where things are --------------------------------------------------------------------------------------------

@@ -36,3 +36,32 @@ def test_a_session_that_ended_and_what_befell_a_statement_pass(number, text):
 def test_no_answer_passes():
     error = TABLES._statement_error(OperationalError(msg="250003: no answer", errno=250003))
     assert isinstance(error, TransientError)
+
+
+def test_a_quota_that_is_used_up_passes_and_the_monitor_is_named():
+    passes, says = told(
+        90073,
+        "Warehouse 'WH_STREAMING_XS' cannot be resumed because resource monitor 'RM_STREAMING' has exceeded "
+        "its quota.",
+    )
+    assert passes
+    assert "resource monitor 'RM_STREAMING' has exceeded its quota" in says
+    assert "ALTER RESOURCE MONITOR … SET CREDIT_QUOTA" in says
+    assert "glue.deploy" not in says
+
+
+@pytest.mark.parametrize(
+    ("number", "text", "is_hinted"),
+    [
+        (2003, "Object 'CORE.FACT_TICKS_60S' does not exist or not authorized.", True),
+        (2043, "Object does not exist, or operation cannot be performed.", True),
+        (3001, "Insufficient privileges to operate on table 'FACT_TICKS_60S'.", True),
+        (904, "invalid identifier 'CLOSE'", False),
+        (100038, "Numeric value 'x' is not recognized", False),
+    ],
+)
+def test_the_deployment_is_named_where_something_is_missing_only(number, text, is_hinted):
+    passes, says = told(number, text)
+    assert not passes
+    assert text in says
+    assert ("`python -m glue.deploy snowflake` makes the tables" in says) is is_hinted
