@@ -1,6 +1,7 @@
 -- Tapeline in Snowflake: roles, warehouse, database, tables, calendar, grants.
 --
--- Run by `python -m glue.deploy snowflake`, or pasted into a worksheet, as a user with ACCOUNTADMIN. Safe to run
+-- Run by `python -m glue.deploy snowflake`, or pasted into a worksheet, as a user with ACCOUNTADMIN. The deployment puts
+-- SNOW_DATABASE, SNOW_WAREHOUSE and SNOW_ROLE in place of their names by default, which are those below. Safe to run
 -- again: nothing that holds data is dropped or replaced. What is about the account (roles, warehouse, resource
 -- monitor, grants) is acknowledged and not applied by the local Snowflake.
 --
@@ -42,7 +43,7 @@ CREATE WAREHOUSE IF NOT EXISTS WH_STREAMING_XS WITH
     RESOURCE_MONITOR = RM_STREAMING
     STATEMENT_TIMEOUT_IN_SECONDS = 300
     COMMENT = 'Tapeline: minute loader, hourly COPY, marts; AUTO_SUSPEND in seconds';
-GRANT OWNERSHIP ON WAREHOUSE WH_STREAMING_XS TO ROLE SYSADMIN COPY CURRENT GRANTS;
+GRANT USAGE, OPERATE, MODIFY, MONITOR ON WAREHOUSE WH_STREAMING_XS TO ROLE SYSADMIN;
 
 -- Where things are --------------------------------------------------------------------------------------------
 

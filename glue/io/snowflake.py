@@ -49,7 +49,7 @@ def connect(settings: Settings, job: str, *, role: str | None = None) -> Snowfla
 
     Raises:
         SettingsError: a setting is missing or unusable, e.g. the private key; the text names it.
-        TapelineError: the server refuses the login.
+        TapelineError: the server refuses the login, or has no such database or warehouse for this role.
         TransientError: no server answers.
     """
     place: dict[str, Any] = {"role": settings.snow_role if role is None else role}
@@ -62,7 +62,7 @@ def connect(settings: Settings, job: str, *, role: str | None = None) -> Snowfla
     arguments = _server(settings) | _credentials(settings) | {k: v for k, v in place.items() if v}
     timeout_s = settings.snow_login_timeout_ms // 1000
     try:
-        return snowflake.connector.connect(
+        connection = snowflake.connector.connect(
             **arguments,
             application=APPLICATION,
             session_parameters={
@@ -84,6 +84,22 @@ def connect(settings: Settings, job: str, *, role: str | None = None) -> Snowfla
         raise _login_error(settings, error) from None
     except OSError as error:
         raise TransientError(f"{where(settings)} does not answer: {error}") from None
+    if role != "":
+        _check_place(settings, connection)
+    return connection
+
+
+def _check_place(settings: Settings, connection: SnowflakeConnection) -> None:
+    """Refuse a session that Snowflake has opened without the database or warehouse that it was to have."""
+    for setting, found in (("snow_database", connection.database), ("snow_warehouse", connection.warehouse)):
+        if not found:
+            connection.close(retry=False)
+            name, default = getattr(settings, setting), Settings.model_fields[setting].default
+            what = f"{setting.upper()}={name} is not there, or not for SNOW_ROLE={settings.snow_role}"
+            raise TapelineError(
+                f"{where(settings)}: {what if name else f'{setting.upper()} is not set ({default})'}; "
+                "`python -m glue.deploy snowflake` makes it and grants it"
+            )
 
 
 def where(settings: Settings) -> str:

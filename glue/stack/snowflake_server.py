@@ -54,7 +54,13 @@ async def login(request: Request) -> Response:
     session.user, session.role = user, role
     session.parameters = {name.upper(): value for name, value in data.get("SESSION_PARAMETERS", {}).items()}
     session.save()
-    return answer
+    content["data"]["sessionInfo"] = {
+        "databaseName": session.database if session.database_set else None,
+        "schemaName": session.schema if session.schema_set else None,
+        "warehouseName": (request.query_params.get("warehouse") or "").upper() or None,
+        "roleName": role,
+    }
+    return JSONResponse(content)
 
 
 async def session(request: Request) -> Response:

@@ -2,11 +2,16 @@
 
 import re
 
+import pytest
+
 from glue.core.usage import Use, billed_s
+from glue.deploy import snowflake as scripts
 from glue.deploy.snowflake import read_statements
+from glue.errors import SettingsError
 from glue.settings import Settings
 
-STATEMENTS = [" ".join(statement.text.split()) for statement in read_statements()]
+DEFAULTS = Settings(_env_file=None)
+STATEMENTS = [" ".join(statement.text.split()) for statement in read_statements(DEFAULTS)]
 DAYS, HOUR_S = 31, 3600
 
 
@@ -38,3 +43,42 @@ def test_a_deployment_leaves_quota_and_monitor_of_a_warehouse_that_is_there():
     assert " IF NOT EXISTS " in the("CREATE WAREHOUSE")
     assert "RESOURCE_MONITOR = RM_STREAMING" in the("CREATE WAREHOUSE")
     assert not [s for s in STATEMENTS if s.startswith(("ALTER WAREHOUSE", "ALTER RESOURCE MONITOR"))]
+
+
+def test_the_settings_names_go_in_place_of_those_by_default():
+    own = DEFAULTS.model_copy(
+        update={"snow_database": "Mine", "snow_warehouse": "WH_2", "snow_role": "LOADER$1"}
+    )
+    texts = [statement.text for statement in read_statements(own)]
+    assert "CREATE DATABASE IF NOT EXISTS Mine COMMENT = 'Tapeline: ticks to bars'" in texts
+    assert "GRANT USAGE ON WAREHOUSE WH_2 TO ROLE ROLE_STREAMING_READER" in texts
+    assert "GRANT USAGE ON SCHEMA Mine.RAW TO ROLE LOADER$1" in texts
+    assert not re.search("STOCK_STREAMING|WH_STREAMING_XS|ROLE_STREAMING_PIPELINE", " ".join(texts))
+    back = {"Mine": "STOCK_STREAMING", "WH_2": "WH_STREAMING_XS", "LOADER$1": "ROLE_STREAMING_PIPELINE"}
+    names = re.compile("|".join(rf"\b{re.escape(name)}\b" for name in back))
+    assert [names.sub(lambda found: back[found[0]], text) for text in texts] == [
+        statement.text for statement in read_statements(DEFAULTS)
+    ]
+
+
+def test_a_name_is_replaced_whole_and_not_in_quotes_or_comments(tmp_path, monkeypatch):
+    (tmp_path / "1.sql").write_text(
+        "SELECT /* STOCK_STREAMING */ STOCK_STREAMING_2.A, 'STOCK_STREAMING', \"STOCK_STREAMING\", "
+        "STOCK_STREAMING.S.T"
+    )
+    monkeypatch.setattr(scripts, "SNOWFLAKE_DIR", tmp_path)
+    (statement,) = read_statements(DEFAULTS.model_copy(update={"snow_database": "D"}))
+    assert statement.text == (
+        "SELECT /* STOCK_STREAMING */ STOCK_STREAMING_2.A, 'STOCK_STREAMING', \"STOCK_STREAMING\", D.S.T"
+    )
+
+
+@pytest.mark.parametrize("role", ["", "AccountAdmin", "PUBLIC"])
+def test_a_role_of_the_system_or_none_leaves_that_of_the_scripts(role):
+    assert read_statements(DEFAULTS.model_copy(update={"snow_role": role})) == read_statements(DEFAULTS)
+
+
+@pytest.mark.parametrize("name", ["MY DB", '"mine"', "A; DROP DATABASE B", "1ST"])
+def test_a_name_that_would_have_to_be_quoted_is_refused_by_its_setting(name):
+    with pytest.raises(SettingsError, match=r"SNOW_DATABASE=.* expected a name of letters"):
+        read_statements(DEFAULTS.model_copy(update={"snow_database": name}))
