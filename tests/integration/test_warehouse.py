@@ -106,7 +106,7 @@ def test_a_default_has_the_precision_of_its_column():
 def test_nothing_that_holds_data_is_dropped_or_replaced():
     for statement in STATEMENTS:
         words = statement.text.upper().split()
-        assert words[0] in ("USE", "CREATE", "GRANT", "ALTER", "INSERT"), statement.place
+        assert words[0] in ("USE", "CREATE", "GRANT", "REVOKE", "ALTER", "INSERT"), statement.place
         if words[:3] == ["CREATE", "OR", "REPLACE"]:
             assert words[3] == "VIEW", statement.place
 

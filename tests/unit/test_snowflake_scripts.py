@@ -82,3 +82,30 @@ def test_a_role_of_the_system_or_none_leaves_that_of_the_scripts(role):
 def test_a_name_that_would_have_to_be_quoted_is_refused_by_its_setting(name):
     with pytest.raises(SettingsError, match=r"SNOW_DATABASE=.* expected a name of letters"):
         read_statements(DEFAULTS.model_copy(update={"snow_database": name}))
+
+
+def test_the_loaders_have_the_privileges_that_they_use_and_lose_those_of_before():
+    def granted(to: str) -> dict[str, set[str]]:
+        found = (re.fullmatch(rf"GRANT (.+) ON (.+) TO ROLE {to}", statement) for statement in STATEMENTS)
+        return {match[2]: set(match[1].split(", ")) for match in found if match}
+
+    loader, core = granted("ROLE_STREAMING_PIPELINE"), "TABLE STOCK_STREAMING.CORE"
+    assert loader["WAREHOUSE WH_STREAMING_XS"] == {"USAGE"}
+    for table in ("FACT_TICKS_60S", "FACT_TICKS_300S"):
+        assert loader[f"{core}.{table}"] == {"SELECT", "INSERT", "DELETE"}
+    revoked = [re.fullmatch(r"REVOKE (\w+) ON (.+) FROM ROLE ROLE_STREAMING_PIPELINE", s) for s in STATEMENTS]
+    assert {(match[2], match[1]) for match in revoked if match} == {
+        ("WAREHOUSE WH_STREAMING_XS", "OPERATE"),
+        (f"{core}.FACT_TICKS_60S", "UPDATE"),
+        (f"{core}.FACT_TICKS_300S", "UPDATE"),
+    }
+    reader = granted("ROLE_STREAMING_READER")
+    assert set.union(*reader.values()) == {"USAGE", "SELECT"}
+
+
+def test_both_roles_may_read_the_views_that_are_there_and_those_to_come():
+    last_view = max(i for i, statement in enumerate(STATEMENTS) if "CREATE OR REPLACE VIEW" in statement)
+    for role in ("ROLE_STREAMING_PIPELINE", "ROLE_STREAMING_READER"):
+        to = f"VIEWS IN SCHEMA STOCK_STREAMING.MART TO ROLE {role}"
+        assert f"GRANT SELECT ON FUTURE {to}" in STATEMENTS[:last_view]
+        assert f"GRANT SELECT ON ALL {to}" in STATEMENTS[last_view:]
