@@ -21,6 +21,8 @@ LOCAL_ACCOUNT = "local"
 """Account name of a server that SNOW_ACCOUNT gives as a URL: the driver wants one."""
 NO_ANSWER = (250001, 250003, 251001, 261001)
 """Error numbers of the driver: nothing answers, or what answers is no Snowflake."""
+NO_TLS = ("wrong version number", "record layer failure")
+"""What OpenSSL says, by its version, of an answer that is no TLS."""
 ROLE_REFUSED, KEY_REFUSED, PASSWORD_REFUSED, TOKENS_REFUSED = 390189, 390144, 390100, (390303, 390318)
 
 logging.getLogger("snowflake.connector").setLevel(logging.CRITICAL)  # it logs what it raises, trace included
@@ -206,6 +208,8 @@ def _login_error(settings: Settings, error: Error) -> TapelineError:
         )
     if number == PASSWORD_REFUSED or "Incorrect username or password" in text:
         return TapelineError(f"{at} refuses SNOW_USER or SNOW_PASSWORD: {text}")
+    if number in NO_ANSWER and any(words in text for words in NO_TLS):
+        return TapelineError(f"{at} answers, but does not speak TLS: http:// in place of https://?")
     if number in NO_ANSWER:
         return TransientError(
             f"{at} does not answer (for {settings.snow_login_timeout_ms / 1000:g} s, SNOW_LOGIN_TIMEOUT_MS): "

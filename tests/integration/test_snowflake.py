@@ -194,6 +194,14 @@ def test_an_account_that_is_not_set_or_not_there_is_told():
     assert "hidden" not in str(error.value)
 
 
+def test_https_where_http_is_spoken_is_told(warehouse):
+    account = warehouse.snow_account.replace("http://", "https://")
+    says = r"https://127\.0\.0\.1:\d+ answers, but does not speak TLS"
+    with pytest.raises(TapelineError, match=says) as error:
+        connect(Settings.load(snow_account=account, snow_login_timeout_ms=1000), "test")
+    assert not isinstance(error.value, TransientError)
+
+
 def staged(folder: Path, name: str, count: int) -> Path:
     """Write a file of bins as glue.stage_raw does."""
     path = folder / name
