@@ -26,7 +26,8 @@ from glue.stack.part import LOOPBACK
 from glue.stack.snowflake_blobs import Blobs
 from glue.stack.snowflake_channels import Channels
 from glue.stack.snowflake_roles import Roles
-from glue.stack.snowflake_session import Session, SessionStore
+from glue.stack.snowflake_session import Session
+from glue.stack.snowflake_store import SessionStore
 from glue.stack.snowflake_streaming import Streaming
 from glue.stack.snowflake_users import USER, Users
 
@@ -52,12 +53,13 @@ async def login(request: Request) -> Response:
     assert isinstance(session, Session)  # noqa: S101 - for the type checker
     session.token = content["data"]["token"]
     session.user, session.role = user, role
+    session.warehouse_name = (request.query_params.get("warehouse") or "").upper()
     session.parameters = {name.upper(): value for name, value in data.get("SESSION_PARAMETERS", {}).items()}
     session.save()
     content["data"]["sessionInfo"] = {
         "databaseName": session.database if session.database_set else None,
         "schemaName": session.schema if session.schema_set else None,
-        "warehouseName": (request.query_params.get("warehouse") or "").upper() or None,
+        "warehouseName": session.warehouse_name or None,
         "roleName": role,
     }
     return JSONResponse(content)
