@@ -121,6 +121,6 @@ def make_tables(settings: Settings) -> None:
         cursor.execute(f"CREATE DATABASE IF NOT EXISTS {settings.snow_database}")
         cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {settings.snow_database}.CORE")
         cursor.execute(f"USE SCHEMA {settings.snow_database}.CORE")
-        for statement in read_statements():
+        for statement in read_statements(settings):
             if re.match(r"(CREATE|GRANT) ROLE|CREATE .*TABLE IF NOT EXISTS CORE\.FACT_TICKS", statement.text):
                 cursor.execute(statement.text)

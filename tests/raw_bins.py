@@ -32,8 +32,8 @@ def create_raw(settings: Settings) -> None:
             kind = "SCHEMA" if name else "DATABASE"
             cursor.execute(f"CREATE {kind} IF NOT EXISTS {settings.snow_database}{name}")
         cursor.execute(f"USE SCHEMA {settings.snow_database}.CORE")
-        create_roles(cursor)
-        for statement in read_statements():
+        create_roles(settings, cursor)
+        for statement in read_statements(settings):
             if statement.text.startswith(
                 tuple(f"CREATE {kind} IF NOT EXISTS RAW." for kind in ("FILE FORMAT", "STAGE", "TABLE"))
             ):

@@ -45,15 +45,15 @@ def create_tables(settings: Settings) -> None:
         cursor.execute(f"CREATE SCHEMA {settings.snow_database}.CORE")
         cursor.execute(f"CREATE SCHEMA {settings.snow_database}.RAW")
         cursor.execute(f"USE SCHEMA {settings.snow_database}.CORE")
-        create_roles(cursor)
-        for statement in read_statements():
+        create_roles(settings, cursor)
+        for statement in read_statements(settings):
             if re.search(r"TABLE (IF NOT EXISTS )?(CORE\.FACT_TICKS|RAW\.TICKS_DLT)", statement.text):
                 cursor.execute(statement.text)
 
 
-def create_roles(cursor: SnowflakeCursor) -> None:
+def create_roles(settings: Settings, cursor: SnowflakeCursor) -> None:
     """Make and grant the roles of snowflake/00_setup.sql."""
-    for statement in read_statements():
+    for statement in read_statements(settings):
         if statement.text.startswith(("CREATE ROLE", "GRANT ROLE")):
             cursor.execute(statement.text)
 

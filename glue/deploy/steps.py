@@ -132,7 +132,7 @@ def snowflake(order: Order) -> None:
     from glue.io.snowflake import connect, where
 
     settings, report = order.settings, order.report
-    statements = scripts.read_statements()
+    statements = scripts.read_statements(settings)
     report.say(f"snowflake at {where(settings)}")
     if report.is_dry_run:
         scripts.plan(statements, report)

@@ -21,6 +21,8 @@ LOCAL_ACCOUNT = "local"
 """Account name of a server that SNOW_ACCOUNT gives as a URL: the driver wants one."""
 NO_ANSWER = (250001, 250003, 251001, 261001)
 """Error numbers of the driver: nothing answers, or what answers is no Snowflake."""
+NO_TLS = ("wrong version number", "record layer failure")
+"""What OpenSSL says, by its version, of an answer that is no TLS."""
 ROLE_REFUSED, KEY_REFUSED, PASSWORD_REFUSED, TOKENS_REFUSED = 390189, 390144, 390100, (390303, 390318)
 
 logging.getLogger("snowflake.connector").setLevel(logging.CRITICAL)  # it logs what it raises, trace included
@@ -49,7 +51,7 @@ def connect(settings: Settings, job: str, *, role: str | None = None) -> Snowfla
 
     Raises:
         SettingsError: a setting is missing or unusable, e.g. the private key; the text names it.
-        TapelineError: the server refuses the login.
+        TapelineError: the server refuses the login, or has no such database or warehouse for this role.
         TransientError: no server answers.
     """
     place: dict[str, Any] = {"role": settings.snow_role if role is None else role}
@@ -62,7 +64,7 @@ def connect(settings: Settings, job: str, *, role: str | None = None) -> Snowfla
     arguments = _server(settings) | _credentials(settings) | {k: v for k, v in place.items() if v}
     timeout_s = settings.snow_login_timeout_ms // 1000
     try:
-        return snowflake.connector.connect(
+        connection = snowflake.connector.connect(
             **arguments,
             application=APPLICATION,
             session_parameters={
@@ -84,6 +86,22 @@ def connect(settings: Settings, job: str, *, role: str | None = None) -> Snowfla
         raise _login_error(settings, error) from None
     except OSError as error:
         raise TransientError(f"{where(settings)} does not answer: {error}") from None
+    if role != "":
+        _check_place(settings, connection)
+    return connection
+
+
+def _check_place(settings: Settings, connection: SnowflakeConnection) -> None:
+    """Refuse a session that Snowflake has opened without the database or warehouse that it was to have."""
+    for setting, found in (("snow_database", connection.database), ("snow_warehouse", connection.warehouse)):
+        if not found:
+            connection.close(retry=False)
+            name, default = getattr(settings, setting), Settings.model_fields[setting].default
+            what = f"{setting.upper()}={name} is not there, or not for SNOW_ROLE={settings.snow_role}"
+            raise TapelineError(
+                f"{where(settings)}: {what if name else f'{setting.upper()} is not set ({default})'}; "
+                "`python -m glue.deploy snowflake` makes it and grants it"
+            )
 
 
 def where(settings: Settings) -> str:
@@ -190,6 +208,8 @@ def _login_error(settings: Settings, error: Error) -> TapelineError:
         )
     if number == PASSWORD_REFUSED or "Incorrect username or password" in text:
         return TapelineError(f"{at} refuses SNOW_USER or SNOW_PASSWORD: {text}")
+    if number in NO_ANSWER and any(words in text for words in NO_TLS):
+        return TapelineError(f"{at} answers, but does not speak TLS: http:// in place of https://?")
     if number in NO_ANSWER:
         return TransientError(
             f"{at} does not answer (for {settings.snow_login_timeout_ms / 1000:g} s, SNOW_LOGIN_TIMEOUT_MS): "

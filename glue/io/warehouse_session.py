@@ -11,8 +11,15 @@ from glue.errors import TapelineError, TransientError
 from glue.io.snowflake import connect, message
 from glue.settings import Settings
 
-PASSING = {604, 625, 630}
-"""Errors of a statement that pass: cancelled, a lock not got in time, it took too long."""
+SESSION_ENDED = {390103, 390104, *range(390110, 390116), 390195, 390400}
+"""The server no longer knows the session, or does not renew it, as after hours without contact."""
+PASSING = SESSION_ENDED | {603, 604, 615, 625, 630}
+"""Errors of a statement that pass: besides, an incident of the server, cancelled, its transaction ended by
+another, a lock not got in time, it took too long."""
+QUOTA_USED = 90073
+"""A resource monitor keeps the warehouse suspended."""
+MISSING = {2003, 2043, 3001}
+"""Something is not there, or not for this role: the server does not say which."""
 
 
 class WarehouseSession:
@@ -71,9 +78,15 @@ class WarehouseSession:
             raise self._statement_error(error) from None
 
     def _statement_error(self, error: Error) -> TapelineError:
+        text = message(error)
+        if error.errno == QUOTA_USED:
+            return TransientError(
+                f"the warehouse is suspended and does not take {self.what}: {text} That ends with the "
+                "monitor's period, or by ALTER RESOURCE MONITOR … SET CREDIT_QUOTA = …"
+            )
         if not isinstance(error, ProgrammingError) or error.errno in PASSING:
-            return TransientError(f"the warehouse did not take {self.what}: {message(error)}")
+            return TransientError(f"the warehouse did not take {self.what}: {text}")
+        hint = "; `python -m glue.deploy snowflake` makes the tables and the grants"
         return TapelineError(
-            f"the warehouse refuses {self.what}: {message(error)}; `python -m glue.deploy snowflake` makes "
-            "the tables and the grants"
+            f"the warehouse refuses {self.what}: {text}{hint if error.errno in MISSING else ''}"
         )

@@ -15,7 +15,7 @@ from fakesnow.transforms import show, stage
 from snowflake.connector.errors import ProgrammingError
 from sqlglot import exp, tokenize
 
-from glue.stack import snowflake_catalog
+from glue.stack import snowflake_catalog, snowflake_information
 
 NOT_APPLIED = "acknowledged, not applied: the local Snowflake has no accounts"
 """Answer to a statement about grants, users, warehouses and the like."""
@@ -42,6 +42,7 @@ class Store(FakeSnow):
         self.duck_conn.execute(info_schema.fs_global_creation_sql())
         self.duck_conn.execute(show.fs_global_creation_sql())
         snowflake_catalog.prepare(self.duck_conn)
+        snowflake_information.prepare()
         self.duck_conn.execute("SET GLOBAL TimeZone = 'UTC'")
         for file in sorted(folder.glob("*.db")):
             self.duck_conn.execute(f"ATTACH '{_quoted(str(file))}' AS {file.stem}")

@@ -20,6 +20,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from glue.stack.fakesnow_gaps import as_sql_error
+from glue.stack.snowflake_refusals import SESSION_EXPIRED, refusal
 from glue.stack.snowflake_session import Session
 
 MULTI_STATEMENT_TYPE = 0xA000
@@ -28,6 +29,9 @@ HTTP_500 = 500
 
 async def query(request: Request) -> Response:
     """Run a batch; leave a single statement to fakesnow."""
+    session = server.sessions.get(request.headers.get("Authorization", "")[17:-1])
+    if not isinstance(session, Session):
+        return refusal(*SESSION_EXPIRED)
     try:
         body = await request.body()
         if request.headers.get("Content-Encoding") == "gzip":
@@ -46,9 +50,6 @@ async def query(request: Request) -> Response:
         return _failure(error)
     except Exception as error:  # as HTTP 500 it would make drivers try again without an end
         return _failure(as_sql_error(error))
-    session = server.sessions.get(server.to_token(request))
-    if not isinstance(session, Session):
-        return await server.query_request(request)  # which knows how to refuse
     bindings = content.get("bindings") or {}
     binds = [from_binding(bindings[str(i + 1)]) for i in range(len(bindings))]
     return await run_in_threadpool(_run, session, content["sqlText"], binds)

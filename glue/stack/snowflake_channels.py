@@ -16,7 +16,7 @@ from snowflake.connector.errors import ProgrammingError
 from glue.stack import snowflake_columns as columns
 from glue.stack.snowflake_catalog import CHANNELS, make_channels
 from glue.stack.snowflake_requests import Claim, Table
-from glue.stack.snowflake_session import SessionStore
+from glue.stack.snowflake_store import SessionStore
 
 OK, NO_TABLE, BAD_COLUMN, NO_DATABASE, RETRY, NO_CHANNEL = 0, 4, 6, 8, 10, 19
 OTHER_OWNER, OUT_OF_ORDER, SIBLING, WRONG_ROW_COUNT, WRONG_COLUMNS = 20, 21, 22, 31, 40

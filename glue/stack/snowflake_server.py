@@ -21,12 +21,14 @@ from starlette.routing import Route
 
 from glue.cli import run
 from glue.stack import snowflake_batch
+from glue.stack import snowflake_refusals as refusals
 from glue.stack.part import LOOPBACK
 from glue.stack.snowflake_blobs import Blobs
 from glue.stack.snowflake_bodies import Malformed, read
 from glue.stack.snowflake_channels import Channels
 from glue.stack.snowflake_roles import Roles
-from glue.stack.snowflake_session import Session, SessionStore
+from glue.stack.snowflake_session import Session
+from glue.stack.snowflake_store import SessionStore
 from glue.stack.snowflake_streaming import Streaming
 from glue.stack.snowflake_users import Credentials, LoginRefused, Users
 
@@ -54,22 +56,31 @@ async def login(request: Request) -> Response:
         content = {"data": {}, "code": MALFORMED, "message": f"Bad request: {error}", "success": False}
         return JSONResponse(content, status_code=400)
     except LoginRefused as refused:
-        return JSONResponse({"data": {}, "code": refused.code, "message": str(refused), "success": False})
+        return refusals.refusal(refused.code, str(refused))
     answer = await server.login_request(request)
     content = json.loads(bytes(answer.body))
     session = server.sessions[content["data"]["token"]]
     assert isinstance(session, Session)  # noqa: S101 - for the type checker
     session.token = content["data"]["token"]
     session.user, session.role = user, role
+    session.warehouse_name = (request.query_params.get("warehouse") or "").upper()
     session.parameters = {name.upper(): value for name, value in data.session_parameters.items()}
     session.save()
-    return answer
+    content["data"]["sessionInfo"] = {
+        "databaseName": session.database if session.database_set else None,
+        "schemaName": session.schema if session.schema_set else None,
+        "warehouseName": session.warehouse_name or None,
+        "roleName": role,
+    }
+    return JSONResponse(content)
 
 
 async def session(request: Request) -> Response:
     """Answer heartbeats, and close a session whose client says good-bye."""
     token = request.headers.get("Authorization", "")[17:-1]
     opened = server.sessions.get(token)
+    if opened is None:
+        return refusals.refusal(*refusals.SESSION_EXPIRED)
     answer = await server.session(request)
     if isinstance(opened, Session):
         if token in server.sessions:
@@ -101,6 +112,7 @@ def application(folder: Path) -> Starlette:
         "/session/v1/login-request": login,
         "/session": session,
         "/session/heartbeat": session,
+        "/session/token-request": refusals.renew,
     }
     more = [
         *(Route(path, answer, methods=["POST"]) for path, answer in own.items()),

@@ -1,12 +1,9 @@
 """Sessions of the local Snowflake: fakesnow's cursors, one writer at a time."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+import zlib
 from typing import Any
 
-import duckdb
 import sqlglot
 from fakesnow.conn import FakeSnowflakeConnection
 from fakesnow.cursor import FakeSnowflakeCursor
@@ -16,6 +13,8 @@ from sqlglot import exp
 from glue.stack import fakesnow_gaps as gaps
 from glue.stack import snowflake_statements
 from glue.stack.snowflake_catalog import forget_dropped
+from glue.stack.snowflake_context import used_warehouse, with_context
+from glue.stack.snowflake_information import keep_comments
 from glue.stack.snowflake_roles import Roles
 from glue.stack.snowflake_statements import DONE
 from glue.stack.snowflake_tokens import Saved, Tokens
@@ -49,7 +48,7 @@ class Session(FakeSnowflakeConnection):
         self.token = ""
         self.parameters: dict[str, Any] = {}
         self.user = USER
-        self.role = ""
+        self.role = self.warehouse_name = self.last_query_id = ""
         self.has_transaction = False
         self._busy = 0
         self._heard_at = time.monotonic()
@@ -63,6 +62,18 @@ class Session(FakeSnowflakeConnection):
     def place(self) -> list[str]:
         """The current database and schema."""
         return [self.database or "", self.schema or ""]
+
+    def with_context(self, statement: exp.Expr) -> exp.Expr:
+        """Put what the session is in place of the functions that ask for it."""
+        return with_context(
+            statement,
+            [self.database or "" if self.database_set else "", self.schema or "" if self.schema_set else ""],
+            user=self.user,
+            role=self.role,
+            warehouse=self.warehouse_name,
+            session_id=zlib.crc32(self.token.encode()),
+            last=self.last_query_id,
+        )
 
     def cursor(self, cursor_class: Any = None) -> "Cursor":
         """Return a cursor of this session."""
@@ -93,6 +104,7 @@ class Session(FakeSnowflakeConnection):
             autocommit=bool(self._autocommit),
             parameters=self.parameters,
             seen_s=time.time(),
+            warehouse=self.warehouse_name,
         )
         self._tokens.save(self.token, saved)
 
@@ -133,6 +145,7 @@ class Cursor(FakeSnowflakeCursor):
                 session.warehouse.suspend()
                 return self._answer(DONE)
             if gaps.is_account_level(command):
+                session.warehouse_name = used_warehouse(command) or session.warehouse_name
                 return self._answer(f"SELECT '{gaps.NOT_APPLIED}' AS status")
             binds = kwargs.get("binding_params") or params
             sql = snowflake_statements.answer(self._duck_conn, command, binds, session.place, session.role)
@@ -162,8 +175,12 @@ class Cursor(FakeSnowflakeCursor):
         finally:
             if is_work:
                 session.warehouse.work()
+            session.last_query_id = self._sfqid or session.last_query_id
             session.end_statement()
         return self
+
+    def _transform(self, expression: exp.Expr, params: Any) -> exp.Expr:
+        return super()._transform(self._conn.with_context(expression), params)
 
     def _write(self, statement: exp.Expr, command: str, params: Any, args: Any, kwargs: Any) -> None:
         session = self._conn
@@ -179,6 +196,7 @@ class Cursor(FakeSnowflakeCursor):
             command, rest = gaps.with_named_table(statement, binds)
             params, kwargs = None, kwargs | {"binding_params": rest or None}
         super().execute(command, params, *args, **kwargs)
+        keep_comments(self._duck_conn, statement, session.place)
         if isinstance(statement, exp.Drop | exp.Create | exp.Alter):
             forget_dropped(self._duck_conn, statement, session.place)
         if isinstance(statement, exp.Transaction):
@@ -221,70 +239,3 @@ class Cursor(FakeSnowflakeCursor):
     def _answer(self, sql: str) -> "Cursor":
         self._execute(sqlglot.parse_one(sql, read="duckdb"))
         return self
-
-
-class SessionStore(gaps.Store):
-    """The databases, with sessions that take turns to write."""
-
-    def __init__(self, folder: Path, users: Users, roles: Roles) -> None:
-        super().__init__(folder)
-        self._lock = WriteLock()
-        self._users = users
-        self._roles = roles
-        self._warehouse = Warehouse()
-        self._tokens = Tokens(folder)
-
-    def saved_sessions(self) -> dict[str, Session]:
-        """Open the sessions again that were there when the process ended, by their tokens."""
-        sessions = {}
-        for token, saved in self._tokens.saved.items():
-            sessions[token] = session = self.connect(
-                saved.database, saved.schema, autocommit=saved.autocommit
-            )
-            session.token, session.parameters = token, saved.parameters
-            session.user, session.role = saved.user, saved.role
-        return sessions
-
-    @contextmanager
-    def transaction(self, lock_timeout_s: float) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Open a transaction as the one writer; it commits with the block, and an error rolls it back.
-
-        Raises:
-            ProgrammingError: another session's transaction is open for longer than `lock_timeout_s`.
-        """
-        session = self.connect()
-        session.parameters = {"LOCK_TIMEOUT": lock_timeout_s, "QUERY_TAG": "snowpipe-streaming"}
-        session.begin_statement()
-        try:
-            self._lock.acquire(session)
-            duck = session._duck_conn
-            duck.begin()
-            try:
-                yield duck
-            except BaseException:
-                duck.rollback()
-                raise
-            duck.commit()
-        finally:
-            session.end_statement()
-            session.end()
-
-    def connect(
-        self, database: str | None = None, schema: str | None = None, nop_regexes: Any = None, **kwargs: Any
-    ) -> Session:
-        """Open a session."""
-        return Session(
-            self.duck_conn.cursor(),
-            self.results_cache,
-            database,
-            schema,
-            create_database=False,
-            create_schema=False,
-            db_path=self.db_path,
-            lock=self._lock,
-            users=self._users,
-            roles=self._roles,
-            warehouse=self._warehouse,
-            tokens=self._tokens,
-            **kwargs,
-        )

@@ -1,4 +1,4 @@
-"""Statements that the Kafka connector and operators of channels send and fakesnow does not know."""
+"""Statements of the Kafka connector and of operators that fakesnow does not know."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -7,6 +7,7 @@ from typing import Any
 import duckdb
 from snowflake.connector.errors import ProgrammingError
 
+from glue.stack import snowflake_stages
 from glue.stack.snowflake_catalog import CHANNELS, set_evolving
 
 DONE = "SELECT 'Statement executed successfully.' AS status"
@@ -84,6 +85,18 @@ def _channels(
     )
 
 
+def _list(
+    duck: duckdb.DuckDBPyConnection, found: re.Match[str], params: Any, place: list[str], role: str
+) -> str:
+    return snowflake_stages.listed(duck, found, place)
+
+
+def _remove(
+    duck: duckdb.DuckDBPyConnection, found: re.Match[str], params: Any, place: list[str], role: str
+) -> str:
+    return snowflake_stages.removed(duck, found, place)
+
+
 _Act = Callable[[duckdb.DuckDBPyConnection, re.Match[str], Any, list[str], str], str]
 _KNOWN: list[tuple[re.Pattern[str], _Act]] = [
     (
@@ -105,6 +118,8 @@ _KNOWN: list[tuple[re.Pattern[str], _Act]] = [
         re.compile(rf"\s*show\s+channels(?:\s+in\s+(?:schema|(?:table\s+)?{_NAME}))?{_END}", re.IGNORECASE),
         _channels,
     ),
+    (snowflake_stages.LIST, _list),
+    (snowflake_stages.REMOVE, _remove),
 ]
 
 

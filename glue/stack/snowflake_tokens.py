@@ -23,6 +23,7 @@ class Saved(msgspec.Struct):
     autocommit: bool
     parameters: dict[str, Any]
     seen_s: float
+    warehouse: str = ""
 
 
 class Tokens:

@@ -45,11 +45,11 @@ class LoginRefused(Exception):
 class Credentials(msgspec.Struct, frozen=True, rename="upper"):
     """What a client says to log in."""
 
-    session_parameters: dict[str, Any]
     login_name: str | None = None
     authenticator: str | None = None
     password: str | None = None
     token: str | None = None
+    session_parameters: dict[str, Any] = {}
 
 
 class Users:

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from snowflake.connector.errors import ProgrammingError
 
 from glue.errors import SettingsError, TapelineError, TransientError
+from glue.io.fact_tables import FactTables
 from glue.io.snowflake import connect
 from glue.settings import Settings
 from glue.stack import snowflake_turns
@@ -230,6 +231,14 @@ def test_an_account_that_is_not_set_or_not_there_is_told():
     assert "hidden" not in str(error.value)
 
 
+def test_https_where_http_is_spoken_is_told(warehouse):
+    account = warehouse.snow_account.replace("http://", "https://")
+    says = r"https://127\.0\.0\.1:\d+ answers, but does not speak TLS"
+    with pytest.raises(TapelineError, match=says) as error:
+        connect(Settings.load(snow_account=account, snow_login_timeout_ms=1000), "test")
+    assert not isinstance(error.value, TransientError)
+
+
 def staged(folder: Path, name: str, count: int) -> Path:
     """Write a file of bins as glue.stage_raw does."""
     path = folder / name
@@ -367,6 +376,21 @@ def test_several_columns_are_added_at_once_to_a_table_that_is_bound(cursor, name
     assert columns[1:] == [("QTY", "FLOAT"), ("FLAG", "BOOLEAN"), ("small", "VARIANT")]
     cursor.execute("alter table identifier(?) add column LAST VARCHAR", (name,))
     assert "LAST" in [column[0] for column in cursor.execute("DESC TABLE RAW.GROWN").fetchall()]
+
+
+def test_a_session_that_the_server_has_ended_is_refused_as_by_snowflake_and_opened_anew(warehouse):
+    tables = FactTables(warehouse)
+    tables.open()
+    with tables._connection.cursor() as cursor:
+        rest = tables._connection.rest
+        assert rest.request("/session?delete=true", {})["success"]
+        with pytest.raises(ProgrammingError, match="Authentication token has expired") as error:
+            cursor.execute("SELECT 1")
+        assert error.value.errno == 390114
+    with pytest.raises(TransientError, match="the warehouse did not take the facts"):
+        tables.purge(24)
+    tables.purge(24)
+    tables.close()
 
 
 def test_the_stack_names_the_whole_way_in_in_one_setting(stack: RunningStack):

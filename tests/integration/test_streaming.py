@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pytest
+from snowflake.connector.errors import ProgrammingError
 
 from glue.io.snowflake import connect
 from tests.processes import restart, until
@@ -456,5 +457,5 @@ def test_a_kill_loses_no_channel_no_key_and_no_session(stack, warehouse, writer)
         assert writer.committed == "6"
         found = idle.cursor().execute(f"SELECT ID FROM {writer.table} ORDER BY ID").fetchall()
         assert found == [(1,), (2,)], "the session goes on, in its schema; what was not committed is gone"
-        with pytest.raises(Exception, match="401"):
+        with pytest.raises(ProgrammingError, match="Authentication token has expired"):
             busy.cursor().execute("COMMIT")

@@ -16,12 +16,13 @@ from glue.deploy.__main__ import main
 from glue.errors import SettingsError
 from glue.io.snowflake import connect
 from glue.query import main as query
+from glue.settings import Settings
 from glue.stack.fakesnow_gaps import is_account_level
 from glue.stack.snowflake_roles import is_about_roles
 from tests.conftest import RunningStack
 
 pytestmark = pytest.mark.stack
-STATEMENTS = scripts.read_statements()
+STATEMENTS = scripts.read_statements(Settings(_env_file=None))
 FACTS = "BAR_ID, SYMBOL, START_TS, START_TS_MS, END_TS_MS, OPEN, HIGH, LOW, CLOSE, VOLUME, NOTIONAL, VWAP, " \
     "TRADE_COUNT, BAR_COUNT, MAX_LATENESS_MS, INGEST_TS_MS, LOAD_TS"  # fmt: skip
 OPEN_TS = datetime(2026, 7, 2, 13, 30)  # noqa: DTZ001 - 09:30 in New York, UTC as the warehouse has it
@@ -105,7 +106,7 @@ def test_a_default_has_the_precision_of_its_column():
 def test_nothing_that_holds_data_is_dropped_or_replaced():
     for statement in STATEMENTS:
         words = statement.text.upper().split()
-        assert words[0] in ("USE", "CREATE", "GRANT", "ALTER", "INSERT"), statement.place
+        assert words[0] in ("USE", "CREATE", "GRANT", "REVOKE", "ALTER", "INSERT"), statement.place
         if words[:3] == ["CREATE", "OR", "REPLACE"]:
             assert words[3] == "VIEW", statement.place
 
@@ -135,6 +136,31 @@ def test_a_second_deployment_changes_nothing_and_loses_nothing(cursor, at_the_st
     assert [cursor.execute(f"SELECT COUNT(*) FROM {t}").fetchone()[0] for t in tables] == before
     assert rows(cursor, "SELECT NAME FROM CORE.DIM_SYMBOL WHERE SYMBOL = 'WDC'") == [{"NAME": "Mine"}]
     cursor.execute("UPDATE CORE.DIM_SYMBOL SET NAME = 'Western Digital' WHERE SYMBOL = 'WDC'")
+
+
+def test_database_warehouse_and_role_of_the_settings_are_made_and_used(warehouse, at_the_stack, monkeypatch):
+    own = {"snow_database": "own_db", "snow_warehouse": "own_wh", "snow_role": "own_role"}
+    settings = warehouse.model_copy(update=own)
+    with pytest.raises(scripts.TapelineError, match=r"SNOW_ROLE=own_role"):
+        connect(settings, "test")
+    for name, value in own.items():
+        monkeypatch.setenv(name.upper(), value)
+
+    assert main(["snowflake", "--json"]) == 0
+
+    with connect(settings, "test") as connection, connection.cursor() as cursor:
+        place = (connection.database, connection.warehouse, connection.role)
+        assert place == ("OWN_DB", "OWN_WH", "OWN_ROLE")
+        assert cursor.execute("SELECT COUNT(*) FROM MART.VW_PRICE_1H").fetchone() == (0,)
+    says = r"SNOW_DATABASE=no_db is not there, or not for SNOW_ROLE=own_role; .*deploy"
+    with pytest.raises(scripts.TapelineError, match=says):
+        connect(settings.model_copy(update={"snow_database": "no_db"}), "test")
+
+
+@pytest.mark.parametrize("setting", ["snow_database", "snow_warehouse"])
+def test_a_setting_that_is_empty_is_named(warehouse, setting):
+    with pytest.raises(scripts.TapelineError, match=f"{setting.upper()} is not set"):
+        connect(warehouse.model_copy(update={setting: ""}), "test")
 
 
 def test_a_dry_run_asks_the_server_nothing(at_the_stack, capsys, monkeypatch):
