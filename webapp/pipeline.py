@@ -9,6 +9,7 @@ import reflex as rx
 
 from glue.connectors import MISSING, Connector
 from glue.core.dead_letters import DeadLetter
+from glue.errors import TapelineError
 from glue.intake import now_ms
 from glue.io.topic_stats import Lag, Latency
 from glue.overview import Status, collect
@@ -28,13 +29,25 @@ STEPS = {
     "end": "bar end → dashboard",
     "log": "Kafka appended → dashboard",
 }
-status = Shared(lambda: collect(state.hub.settings, with_channels=False))
+
+
+def _look() -> Status | str:
+    """Return how the pipeline does, or why that cannot be told."""
+    try:
+        return collect(state.hub.settings, with_channels=False)
+    except TapelineError as error:
+        return str(error)
+
+
+status = Shared(_look)
 
 
 class Pipeline(rx.State):
     """The pipeline page of one tab; `at` is empty until the first look is over."""
 
     at: str = ""
+    error: str = ""
+    """Why the last look told nothing; what is shown is then of an earlier one."""
     parts: list[list[str]] = []
     levels: list[list[str]] = []
     lag: list[list[str]] = []
@@ -73,9 +86,14 @@ class Pipeline(rx.State):
         history = state.hub.history
         self.throughput, self.latency = history.throughput(now_ms()), history.latency(now_ms())
 
-    def _show(self, seen: Status) -> None:
+    def _show(self, seen: Status | str) -> None:
         hub = state.hub
         facts = hub.facts()
+        self.problems = [[_moment(p.at_ms), p.text] for p in reversed(hub.problems)]
+        if isinstance(seen, str):
+            self.error = seen
+            return
+        self.error = ""
         self.at = _moment(seen.at_ms)
         self.parts = [_part(part) for part in seen.parts]
         if seen.engine.where:
@@ -95,7 +113,6 @@ class Pipeline(rx.State):
             ["execution", f"{work.execution_s} s"],
             ["billed (estimate)", f"{work.billed_s} s"],
         ]
-        self.problems = [[_moment(p.at_ms), p.text] for p in reversed(hub.problems)]
 
 
 def _moment(ms: int) -> str:
@@ -138,6 +155,16 @@ def pipeline_page() -> rx.Component:
     """Return the page."""
     return frame(
         "Pipeline",
+        rx.cond(
+            Pipeline.error != "",
+            rx.el.div(
+                rx.el.strong("The pipeline cannot be looked at"),
+                rx.el.span("What you see is what came before. It goes on by itself."),
+                rx.el.code(Pipeline.error),
+                class_name="notice kafka_down",
+                role="status",
+            ),
+        ),
         rx.el.div(
             card("Service levels", table(Pipeline.levels, ("promise", "limit", "seen", "met"), coloured=3)),
             card("Parts", table(Pipeline.parts, ("part", "state", "memory", "where"), coloured=1)),
