@@ -14,7 +14,16 @@ from glue.io.bar_feed import BarFeed, Batch
 from glue.settings import Settings
 from webapp import metrics
 from webapp.cache import BarCache, CachedBar
-from webapp.health import Badge, Condition, Facts, badges, condition
+from webapp.health import (
+    FAULTS,
+    Badge,
+    Condition,
+    Facts,
+    Fault,
+    badges,
+    condition,
+    fault,
+)
 from webapp.history import KEPT_MS, History
 from webapp.latency import LatencyWindow, sample
 from webapp.market import Market
@@ -52,6 +61,7 @@ class Hub:
         self._newest_end_ms: int | None = None
         self._received_ms: int | None = None
         self._is_connected = False
+        self._fault: Fault | None = None
         self._error = ""
         self._is_current = False
         self._filled = 0.0
@@ -91,16 +101,17 @@ class Hub:
             self.fail(f"{batch.unreadable} records of {self.settings.agg_output_topic} are no bars, skipped")
 
     def connected(self, filled: float, backlog: int) -> None:
-        """Note that the broker answered, and how far reading is."""
-        self._is_connected, self._error = True, ""
+        """Note that records can be read, or that there are none, and how far reading is."""
+        self._is_connected, self._fault, self._error = True, None, ""
         self._filled, self._backlog = filled, backlog
         self._is_current = self._is_current or not backlog
 
-    def disconnected(self, reason: str) -> None:
-        """Note that the broker did not answer."""
+    def disconnected(self, error: TapelineError) -> None:
+        """Note why nothing can be read."""
+        reason = str(error)
         if self._error != reason:
             self.fail(reason)
-        self._is_connected, self._error = False, reason
+        self._is_connected, self._fault, self._error = False, fault(error), reason
 
     def fail(self, text: str) -> None:
         """Keep what went wrong for the page."""
@@ -113,6 +124,7 @@ class Hub:
         return Facts(
             now_ms=now,
             is_connected=self._is_connected,
+            fault=self._fault,
             error=self._error,
             is_current=self._is_current,
             filled=self._filled,
@@ -148,7 +160,7 @@ class Hub:
         general, _, facts = self.board()
         newest = self.cache.newest(symbol)
         if newest is None:
-            return general if not symbol or general in ("starting", "kafka_down", "waiting") else "no_bars"
+            return general if not symbol or general in ("starting", "waiting", *FAULTS) else "no_bars"
         is_open = self.market.trades_always(symbol) or self.market.is_open(facts.now_ms)
         return condition(facts, is_open=is_open, symbol_end_ms=newest.bar.end_ts_ms)
 
@@ -176,12 +188,13 @@ class Hub:
                     feed = await in_thread(BarFeed, self.settings, self.is_settled)
                 batch = await in_thread(feed.poll, POLL_S)
             except TapelineError as error:
-                self.disconnected(str(error))
+                self.disconnected(error)
                 self._wake()
                 await asyncio.sleep(RETRY_S)
                 continue
             self.take(batch)
-            self.connected(feed.filled, feed.backlog)
+            if batch.bars or batch.letters or batch.unreadable or feed.is_at_end:
+                self.connected(feed.filled, feed.backlog)
             if batch.bars or batch.letters or batch.has_restarted:
                 self._wake()
 
