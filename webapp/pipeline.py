@@ -214,4 +214,5 @@ def card(title: str, content: rx.Component, kind: str = "") -> rx.Component:
 
 def table(rows: rx.Var[list[list[str]]], heads: tuple[str, ...], *, coloured: int = -1) -> rx.Component:
     """Return rows as a table; `coloured` is the column whose colour ends each row."""
-    return Rows.create(heads=list(heads), rows=rows, coloured=coloured, is_plain=True, empty="none")
+    empty = rx.cond(Pipeline.at == "", "looking …", "none")
+    return Rows.create(heads=list(heads), rows=rows, coloured=coloured, is_plain=True, empty=empty)

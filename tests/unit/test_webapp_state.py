@@ -118,3 +118,7 @@ def test_a_look_that_fails_is_told_and_the_next_one_goes_on(hub, monkeypatch):
     monkeypatch.setattr(pipeline, "collect", lambda *args, **options: STATUS)
     opened._show(asyncio.run(Shared(pipeline._look).get(5)))
     assert opened.error == ""
+
+
+def test_while_the_first_look_goes_on_no_table_says_none():
+    assert str(pipeline.pipeline_page()).count('"looking ') == 8
