@@ -8,6 +8,7 @@ from glue.errors import TapelineError
 from glue.io.kafka import MissingTopic
 from glue.io.registry import RegistryAway
 from glue.io.topic_stats import HISTORICAL_MS, Latency
+from glue.levels import ServiceLevel, latency_level
 from glue.settings import Settings
 
 Level = Literal["good", "warn", "bad", "none"]
@@ -137,6 +138,18 @@ def badges(facts: Facts, settings: Settings, *, is_open: bool = True) -> list[Ba
             "feed lines refused in the last hour",
         ),
     ]
+
+
+def service_levels(facts: Facts, settings: Settings, *, is_open: bool) -> list[ServiceLevel]:
+    """Hold the dashboard to its latency and to the age of what it shows; a closed market is not late."""
+    name, limit = "newest bar on the dashboard", settings.sla_fresh_ms
+    age = age_ms(facts)
+    if age is None or not is_open:
+        fresh = ServiceLevel(name, f"< {limit} ms old", "no bars" if age is None else "market closed", None)
+    else:
+        fresh = ServiceLevel(name, f"< {limit} ms old", span(age), age < limit)
+    end = facts.latencies["end"]
+    return [latency_level("dashboard p95 (bar end -> dashboard)", end, settings.sla_dashboard_ms), fresh]
 
 
 def against(value: float, limit: float) -> Level:

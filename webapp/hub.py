@@ -11,6 +11,7 @@ from glue.core.dead_letters import DeadLetter
 from glue.errors import TapelineError
 from glue.intake import now_ms
 from glue.io.bar_feed import BarFeed, Batch
+from glue.levels import ServiceLevel
 from glue.settings import Settings
 from webapp import metrics
 from webapp.cache import BarCache, CachedBar
@@ -23,6 +24,7 @@ from webapp.health import (
     badges,
     condition,
     fault,
+    service_levels,
 )
 from webapp.history import KEPT_MS, History
 from webapp.latency import LatencyWindow, sample
@@ -147,10 +149,18 @@ class Hub:
         """Return what every page shows at its top; made anew every quarter of a second at most."""
         if self._board is None or self._clock() - self._board[2].now_ms > BOARD_MS:
             facts = self.facts()
-            is_open = self._has_always_open or self.market.is_open(facts.now_ms)
+            is_open = self._is_open(facts.now_ms)
             shown = badges(facts, self.settings, is_open=is_open)
             self._board = condition(facts, is_open=is_open), shown, facts
         return self._board
+
+    def service_levels(self) -> list[ServiceLevel]:
+        """Return what the dashboard promises of itself."""
+        facts = self.facts()
+        return service_levels(facts, self.settings, is_open=self._is_open(facts.now_ms))
+
+    def _is_open(self, now_ms: int) -> bool:
+        return self._has_always_open or self.market.is_open(now_ms)
 
     def condition_of(self, symbol: str) -> Condition:
         """Return the condition of the page of one symbol, whose market may be closed while others go on.

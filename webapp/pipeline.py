@@ -100,8 +100,9 @@ class Pipeline(rx.State):
             level = "good" if seen.engine.is_running else "bad"
             self.parts.append([seen.engine.name, seen.engine.state, "", seen.engine.where, level])
         self.parts += [_connector(connector) for connector in seen.connectors]
+        levels = seen.service_levels + hub.service_levels()
         verdicts = {None: ["n/a", "none"], True: ["pass", "good"], False: ["FAIL", "bad"]}
-        self.levels = [[lv.name, lv.limit, lv.seen, *verdicts[lv.is_met]] for lv in seen.service_levels]
+        self.levels = [[lv.name, lv.limit, lv.seen, *verdicts[lv.is_met]] for lv in levels]
         self.lag = [_lag(row) for row in seen.lag + [row for c in seen.connectors for row in c.lag]]
         self.lag.append(["this dashboard", hub.settings.agg_output_topic, "all", f"{facts.backlog:,}"])
         self.steps = [_step(name, facts.latencies[step]) for step, name in STEPS.items()]

@@ -14,7 +14,7 @@ from glue.settings import Settings
 from tests.unit.dashboard_bars import T0, bar
 from webapp import hub as hub_module
 from webapp.cache import CachedBar
-from webapp.health import Facts, against, age_ms, badges, condition, span
+from webapp.health import Facts, against, age_ms, badges, condition, service_levels, span
 from webapp.hub import Hub
 from webapp.latency import STEPS, LatencyWindow, Sample, sample
 from webapp.pace import Pace
@@ -156,6 +156,26 @@ def test_only_what_was_read_or_an_end_tells_that_all_is_well_again(monkeypatch):
         asyncio.run(hub.run())
     assert [facts.fault for facts in told] == [None, None, *["registry_down"] * 7, None, None]
     assert [facts.is_connected for facts in told] == [False] * 9 + [True, True]
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_open", "expected"),
+    [
+        ({}, True, [("700 ms", True), ("1.0 s", True)]),
+        ({"now_ms": T0 + 3500}, True, [("700 ms", True), ("2.5 s", False)]),
+        ({"now_ms": T0 + HOUR_MS}, False, [("700 ms", True), ("market closed", None)]),
+        ({"latencies": {"end": Latency(9, 800, 1000, 1300)}}, True, [("1000 ms", False), ("1.0 s", True)]),
+        (
+            {"newest_end_ms": None, "latencies": {"end": Latency(0)}},
+            True,
+            [("no live data", None), ("no bars", None)],
+        ),
+    ],
+)
+def test_the_dashboard_is_held_to_its_own_service_levels(fields, is_open, expected):
+    levels = service_levels(but(**fields), SETTINGS, is_open=is_open)
+    assert [(level.seen, level.is_met) for level in levels] == expected
+    assert [level.limit for level in levels] == ["< 1000 ms", "< 2500 ms old"]
 
 
 def test_a_closed_market_has_no_late_bar():

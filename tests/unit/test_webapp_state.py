@@ -111,6 +111,9 @@ def test_a_look_that_fails_is_told_and_the_next_one_goes_on(hub, monkeypatch):
     monkeypatch.setattr(pipeline, "collect", lambda *args, **options: STATUS)
     opened._show(asyncio.run(Shared(pipeline._look).get(5)))
     shown = opened.at, opened.parts
+    assert [level[0] for level in opened.levels] == [
+        "dashboard p95 (bar end -> dashboard)", "newest bar on the dashboard"
+    ]  # fmt: skip
     assert (opened.error, shown) == ("", ("2026-11-24T20:00:00Z", [["kafka", "answers", "", "", "good"]]))
     monkeypatch.setattr(pipeline, "collect", fail)
     opened._show(asyncio.run(Shared(pipeline._look).get(5)))
