@@ -1,5 +1,8 @@
 """`glue.status`: the engine that the settings choose, parts of other machines, bars that are due."""
 
+import os
+import subprocess
+import sys
 from collections import Counter
 from typing import NoReturn
 
@@ -17,7 +20,8 @@ from glue.io.state_topic import Checkpoint
 from glue.io.topic_stats import Lag, Latency, first_due_ms
 from glue.levels import WAITING_S, connectors_level, engine_level, parts_level
 from glue.overview import Status, Warehouse, _waits_ms, collect
-from glue.parts import ANSWERS, NOT_HERE, Part, answering, job, jobs_elsewhere, worker
+from glue.parts import ANSWERS, NOT_HERE, RUNNING, Part, answering, job, jobs_elsewhere, parts_here, worker
+from glue.presence import Presence
 from glue.settings import Settings
 from glue.status import render
 
@@ -88,6 +92,14 @@ def checkpoint(age_ms: int, *, is_ended: bool = False) -> Checkpoint:
 def test_a_worker_of_another_machine_is_known_by_the_age_of_its_checkpoint(age_ms, is_ended, state):
     told = worker(checkpoint(age_ms, is_ended=is_ended), NOW)
     assert (told.name, told.state, told.where) == ("replay-0of2", state, "feed f")
+
+
+def test_a_worker_that_ends_during_the_look_is_left_out(monkeypatch):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    found = [Presence("replay", os.getpid(), 0.0, "http://a"), Presence("rollup", ended.pid, 0.0, "http://b")]
+    monkeypatch.setattr(parts_module, "running", lambda: found)
+    assert [part.name for part in parts_here() if part.state == RUNNING] == ["replay"]
 
 
 def test_a_job_of_another_machine_is_known_by_the_members_of_its_group():
