@@ -217,7 +217,9 @@ def main(argv: list[str]) -> int:
     refuse_forgotten_ksqldb(settings)
     agree(settings, "glue.aggregate")
     stop = StopSignal()
-    with present("aggregate", metrics.serve(settings.metrics_host, settings.agg_metrics_port)):
+    with present(
+        "aggregate", metrics.serve(metrics.ENGINE, settings.metrics_host, settings.agg_metrics_port)
+    ):
         Engine(settings, stop, options.instance).run()
     return 0
 

@@ -91,22 +91,16 @@ def collect(settings: Settings, *, with_channels: bool = True) -> Status:
     try:
         active = active_groups(settings)
         has_broker = True  # what fails from here on may be the registry
+        lag = _lag(settings, engine)
+        parts += jobs_elsewhere(settings, parts, active)
         since_ms = now_ms() - WINDOW_S * 1000
         publish = publish_latency(settings, since_ms)
         bars = bar_latency(settings, since_ms)
         waits_ms = _waits_ms(settings, bars, since_ms)
         reasons = dead_letters(settings, now_ms() - DEAD_LETTERS_S * 1000)
-        parts += jobs_elsewhere(settings, parts, active)
     except TapelineError as error:
         levels.append(ServiceLevel("broker and registry", "answer", str(error), False))
     else:
-        lag = [row for group, topic in engine.reads for row in consumer_lag(settings, group, topic)]
-        for group, topic in (
-            (settings.snowflake_loader_group, settings.agg_output_topic),
-            (settings.snowflake_raw_group, settings.kafka_topic_raw),  # up to an hour behind
-        ):
-            loader = consumer_lag(settings, group, topic)
-            lag += [row for row in loader if row.lag is not None]  # there may be no warehouse
         levels += [
             latency_level("publish p95 (bin closed -> ticks.raw)", publish, settings.sla_publish_ms),
             latency_level("bar p95 (bar end -> ticks.agg.1s)", bars, settings.sla_bar_ms),
@@ -143,6 +137,17 @@ def collect(settings: Settings, *, with_channels: bool = True) -> Status:
         connectors=connectors,
         service_levels=levels,
     )
+
+
+def _lag(settings: Settings, engine: Engine) -> list[Lag]:
+    """Return the lag of the engine, and that of the loaders where there are some."""
+    lag = [row for group, topic in engine.reads for row in consumer_lag(settings, group, topic)]
+    for group, topic in (
+        (settings.snowflake_loader_group, settings.agg_output_topic),
+        (settings.snowflake_raw_group, settings.kafka_topic_raw),  # up to an hour behind
+    ):
+        lag += [row for row in consumer_lag(settings, group, topic) if row.lag is not None]
+    return lag
 
 
 def _refused(settings: Settings) -> list[ServiceLevel]:

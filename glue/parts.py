@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 
 import msgspec
 import psutil
@@ -41,8 +42,9 @@ def parts_here() -> list[Part]:
         for p in Stack().status()
     ]
     for worker in running():
-        memory_mb = psutil.Process(worker.pid).memory_info().rss >> 20
-        parts.append(Part(worker.name, RUNNING, worker.pid, memory_mb, worker.metrics_url))
+        with suppress(psutil.NoSuchProcess):  # it has just ended
+            memory_mb = psutil.Process(worker.pid).memory_info().rss >> 20
+            parts.append(Part(worker.name, RUNNING, worker.pid, memory_mb, worker.metrics_url))
     return parts
 
 

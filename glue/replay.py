@@ -298,7 +298,10 @@ def main(argv: list[str]) -> int:
             start_over(settings, Report(on_stderr=True))
             dlt_path.unlink(missing_ok=True)
         agree(settings, WORKER)
-    with present(f"replay{shard.suffix}", metrics.serve(settings.metrics_host, settings.replay_metrics_port)):
+    with present(
+        f"replay{shard.suffix}",
+        metrics.serve(metrics.WORKER, settings.metrics_host, settings.replay_metrics_port),
+    ):
         Replay(settings, stop, bins_path, dlt_path).run()
     return 0
 

@@ -281,7 +281,7 @@ def main(argv: list[str]) -> int:
     stop = StopSignal()
     usage.trim(now_ms())
     rollup = Rollup(settings, stop, FactTables(settings))
-    with present(JOB, metrics.serve(settings.metrics_host, settings.rollup_metrics_port)):
+    with present(JOB, metrics.serve(metrics.ROLLUP, settings.metrics_host, settings.rollup_metrics_port)):
         rollup.run(once=options.once, is_final=options.final)
     return 0
 

@@ -223,6 +223,13 @@ class Settings(BaseSettings):
                 raise ValueError(f"{name} is {text}: of n the last is n-1/n")
         return self
 
+    @field_validator("mock_api_host", "metrics_host", "dashboard_host")
+    @classmethod
+    def _check_host(cls, host: str) -> str:
+        if not host.strip():  # to a socket that is every address
+            raise ValueError("expected an address to listen on, e.g. 127.0.0.1")
+        return host
+
     @field_validator("dashboard_exchange_zone")
     @classmethod
     def _check_zone(cls, zone: str) -> str:

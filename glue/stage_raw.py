@@ -287,7 +287,9 @@ def main(argv: list[str]) -> int:
     stop = StopSignal()
     usage.trim(now_ms())
     loader = RawLoader(settings, stop, RawTables(settings))
-    with present(JOB, metrics.serve(settings.metrics_host, settings.stage_raw_metrics_port)):
+    with present(
+        JOB, metrics.serve(metrics.STAGE_RAW, settings.metrics_host, settings.stage_raw_metrics_port)
+    ):
         loader.run(once=options.once)
     return 0
 

@@ -12,6 +12,8 @@ from webapp import metrics
 from webapp.health import age_ms
 from webapp.hub import Hub
 
+MOST_DIGITS = 18
+
 
 def routes(hub: Hub) -> list[Route]:
     """Return the routes, served from the hub's cache."""
@@ -92,8 +94,10 @@ def _number(request: Request, name: str) -> int | None:
     text = request.query_params.get(name)
     if text is None:
         return None
-    if not text.isdecimal() or not text.isascii():
-        raise ValueError(f"{name}: expected a whole number, not {text!r}")
+    if not text.isdecimal() or not text.isascii() or len(text) > MOST_DIGITS:
+        raise ValueError(
+            f"{name}: expected a whole number of {MOST_DIGITS} digits at most, not {text[:40]!r}"
+        )
     return int(text)
 
 

@@ -17,6 +17,8 @@ CONDITIONS = (
     ("stale", "STALE"),
     ("closed", "CLOSED"),
     ("kafka_down", "KAFKA DOWN"),
+    ("registry_down", "REGISTRY DOWN"),
+    ("no_topic", "NO TOPIC"),
 )
 
 

@@ -1,14 +1,20 @@
 """How the dashboard says that things are: one condition for the page, and a badge for each number."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
+from glue.errors import TapelineError
+from glue.io.kafka import MissingTopic
+from glue.io.registry import RegistryAway
 from glue.io.topic_stats import HISTORICAL_MS, Latency
+from glue.levels import ServiceLevel, latency_level
 from glue.settings import Settings
 
 Level = Literal["good", "warn", "bad", "none"]
-Condition = Literal["starting", "kafka_down", "waiting", "replay", "live", "closed", "stale", "no_bars"]
+Fault = Literal["kafka_down", "registry_down", "no_topic"]
+FAULTS: tuple[Fault, ...] = get_args(Fault)
+Condition = Literal["starting", "waiting", "replay", "live", "closed", "stale", "no_bars"] | Fault
 STALE_MS = 10_000
 """Without a new bar for so long, what is on the screen is old."""
 WARN_SHARE = 0.8
@@ -29,6 +35,8 @@ class Facts(msgspec.Struct, frozen=True):
 
     now_ms: int
     is_connected: bool
+    fault: Fault | None
+    """What is wrong where nothing can be read; `error` says it in words."""
     error: str
     is_current: bool
     """What was on the topic at the start has been read up to its end."""
@@ -60,6 +68,13 @@ def age_ms(facts: Facts) -> int | None:
     return max(0, facts.now_ms - facts.newest_end_ms)
 
 
+def fault(error: TapelineError) -> Fault:
+    """Return what of reading is wrong."""
+    if isinstance(error, MissingTopic):
+        return "no_topic"
+    return "registry_down" if isinstance(error, RegistryAway) else "kafka_down"
+
+
 def condition(facts: Facts, *, is_open: bool, symbol_end_ms: int | None = None) -> Condition:
     """Return what the page says: one word for the whole.
 
@@ -67,7 +82,7 @@ def condition(facts: Facts, *, is_open: bool, symbol_end_ms: int | None = None) 
     symbol that is shown, tells a closed market where others go on.
     """
     if not facts.is_connected:
-        return "kafka_down" if facts.error else "starting"
+        return facts.fault or "starting"
     if not facts.is_current:
         return "starting"
     if not facts.bar_count:
@@ -123,6 +138,18 @@ def badges(facts: Facts, settings: Settings, *, is_open: bool = True) -> list[Ba
             "feed lines refused in the last hour",
         ),
     ]
+
+
+def service_levels(facts: Facts, settings: Settings, *, is_open: bool) -> list[ServiceLevel]:
+    """Hold the dashboard to its latency and to the age of what it shows; a closed market is not late."""
+    name, limit = "newest bar on the dashboard", settings.sla_fresh_ms
+    age = age_ms(facts)
+    if age is None or not is_open:
+        fresh = ServiceLevel(name, f"< {limit} ms old", "no bars" if age is None else "market closed", None)
+    else:
+        fresh = ServiceLevel(name, f"< {limit} ms old", span(age), age < limit)
+    end = facts.latencies["end"]
+    return [latency_level("dashboard p95 (bar end -> dashboard)", end, settings.sla_dashboard_ms), fresh]
 
 
 def against(value: float, limit: float) -> Level:

@@ -11,10 +11,21 @@ from glue.core.dead_letters import DeadLetter
 from glue.errors import TapelineError
 from glue.intake import now_ms
 from glue.io.bar_feed import BarFeed, Batch
+from glue.levels import ServiceLevel
 from glue.settings import Settings
 from webapp import metrics
 from webapp.cache import BarCache, CachedBar
-from webapp.health import Badge, Condition, Facts, badges, condition
+from webapp.health import (
+    FAULTS,
+    Badge,
+    Condition,
+    Facts,
+    Fault,
+    badges,
+    condition,
+    fault,
+    service_levels,
+)
 from webapp.history import KEPT_MS, History
 from webapp.latency import LatencyWindow, sample
 from webapp.market import Market
@@ -52,6 +63,7 @@ class Hub:
         self._newest_end_ms: int | None = None
         self._received_ms: int | None = None
         self._is_connected = False
+        self._fault: Fault | None = None
         self._error = ""
         self._is_current = False
         self._filled = 0.0
@@ -91,16 +103,17 @@ class Hub:
             self.fail(f"{batch.unreadable} records of {self.settings.agg_output_topic} are no bars, skipped")
 
     def connected(self, filled: float, backlog: int) -> None:
-        """Note that the broker answered, and how far reading is."""
-        self._is_connected, self._error = True, ""
+        """Note that records can be read, or that there are none, and how far reading is."""
+        self._is_connected, self._fault, self._error = True, None, ""
         self._filled, self._backlog = filled, backlog
         self._is_current = self._is_current or not backlog
 
-    def disconnected(self, reason: str) -> None:
-        """Note that the broker did not answer."""
+    def disconnected(self, error: TapelineError) -> None:
+        """Note why nothing can be read."""
+        reason = str(error)
         if self._error != reason:
             self.fail(reason)
-        self._is_connected, self._error = False, reason
+        self._is_connected, self._fault, self._error = False, fault(error), reason
 
     def fail(self, text: str) -> None:
         """Keep what went wrong for the page."""
@@ -113,6 +126,7 @@ class Hub:
         return Facts(
             now_ms=now,
             is_connected=self._is_connected,
+            fault=self._fault,
             error=self._error,
             is_current=self._is_current,
             filled=self._filled,
@@ -135,10 +149,18 @@ class Hub:
         """Return what every page shows at its top; made anew every quarter of a second at most."""
         if self._board is None or self._clock() - self._board[2].now_ms > BOARD_MS:
             facts = self.facts()
-            is_open = self._has_always_open or self.market.is_open(facts.now_ms)
+            is_open = self._is_open(facts.now_ms)
             shown = badges(facts, self.settings, is_open=is_open)
             self._board = condition(facts, is_open=is_open), shown, facts
         return self._board
+
+    def service_levels(self) -> list[ServiceLevel]:
+        """Return what the dashboard promises of itself."""
+        facts = self.facts()
+        return service_levels(facts, self.settings, is_open=self._is_open(facts.now_ms))
+
+    def _is_open(self, now_ms: int) -> bool:
+        return self._has_always_open or self.market.is_open(now_ms)
 
     def condition_of(self, symbol: str) -> Condition:
         """Return the condition of the page of one symbol, whose market may be closed while others go on.
@@ -148,7 +170,7 @@ class Hub:
         general, _, facts = self.board()
         newest = self.cache.newest(symbol)
         if newest is None:
-            return general if not symbol or general in ("starting", "kafka_down", "waiting") else "no_bars"
+            return general if not symbol or general in ("starting", "waiting", *FAULTS) else "no_bars"
         is_open = self.market.trades_always(symbol) or self.market.is_open(facts.now_ms)
         return condition(facts, is_open=is_open, symbol_end_ms=newest.bar.end_ts_ms)
 
@@ -176,12 +198,13 @@ class Hub:
                     feed = await in_thread(BarFeed, self.settings, self.is_settled)
                 batch = await in_thread(feed.poll, POLL_S)
             except TapelineError as error:
-                self.disconnected(str(error))
+                self.disconnected(error)
                 self._wake()
                 await asyncio.sleep(RETRY_S)
                 continue
             self.take(batch)
-            self.connected(feed.filled, feed.backlog)
+            if batch.bars or batch.letters or batch.unreadable or feed.is_at_end:
+                self.connected(feed.filled, feed.backlog)
             if batch.bars or batch.letters or batch.has_restarted:
                 self._wake()
 

@@ -4,6 +4,7 @@ import reflex as rx
 
 from webapp.client import BarChart, BarFeed, BarTable, LastPrice, LatestBar, Watchlist
 from webapp.frame import frame, symbol_picker
+from webapp.health import FAULTS
 from webapp.state import HISTORIES_S, Live
 
 NOTICES = (
@@ -11,6 +12,12 @@ NOTICES = (
     ("waiting", "Waiting for data", "Kafka answers, but there is no bar yet. Is the worker running?"),
     ("no_bars", "No bars of this symbol", "It has not traded lately, or its name is another one."),
     ("kafka_down", "Kafka does not answer", "What you see is what came before. It goes on by itself."),
+    (
+        "registry_down",
+        "The schema registry does not answer",
+        "Without it no bar can be read. It goes on by itself.",
+    ),
+    ("no_topic", "A topic is missing", "Once it is there the dashboard goes on by itself."),
     ("stale", "No new bars", "The newest bar is old: worker, engine or feed stand still."),
     ("closed", "Market closed", "The exchange of this symbol is not open, and nothing came for it lately."),
 )
@@ -89,7 +96,7 @@ def notice() -> rx.Component:
                 rx.el.div(
                     rx.el.strong(title),
                     rx.el.span(text),
-                    rx.cond(Live.error != "", rx.el.code(Live.error)) if name == "kafka_down" else None,
+                    rx.cond(Live.error != "", rx.el.code(Live.error)) if name in FAULTS else None,
                     rx.cond(Live.opens != "", rx.el.span("It opens ", Live.opens))
                     if name == "closed"
                     else None,

@@ -12,7 +12,7 @@ BACKLOG = Gauge("tapeline_dashboard_backlog", "Bars on the topic that were not r
 CACHED = Gauge("tapeline_dashboard_cached_bars", "Bars in the cache.")
 SYMBOLS = Gauge("tapeline_dashboard_symbols", "Symbols in the cache.")
 FILLED = Gauge("tapeline_dashboard_filled", "How much of the past has been read, 0 to 1.")
-CONNECTED = Gauge("tapeline_dashboard_connected", "1 while the broker answers.")
+CONNECTED = Gauge("tapeline_dashboard_connected", "1 while bars can be read.")
 SESSIONS = Gauge("tapeline_dashboard_sessions", "Pages that are open and refresh.")
 LATENCY = Histogram(
     "tapeline_dashboard_latency_seconds",

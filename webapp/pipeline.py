@@ -9,6 +9,7 @@ import reflex as rx
 
 from glue.connectors import MISSING, Connector
 from glue.core.dead_letters import DeadLetter
+from glue.errors import TapelineError
 from glue.intake import now_ms
 from glue.io.topic_stats import Lag, Latency
 from glue.overview import Status, collect
@@ -28,13 +29,25 @@ STEPS = {
     "end": "bar end → dashboard",
     "log": "Kafka appended → dashboard",
 }
-status = Shared(lambda: collect(state.hub.settings, with_channels=False))
+
+
+def _look() -> Status | str:
+    """Return how the pipeline does, or why that cannot be told."""
+    try:
+        return collect(state.hub.settings, with_channels=False)
+    except TapelineError as error:
+        return str(error)
+
+
+status = Shared(_look)
 
 
 class Pipeline(rx.State):
     """The pipeline page of one tab; `at` is empty until the first look is over."""
 
     at: str = ""
+    error: str = ""
+    """Why the last look told nothing; what is shown is then of an earlier one."""
     parts: list[list[str]] = []
     levels: list[list[str]] = []
     lag: list[list[str]] = []
@@ -73,17 +86,23 @@ class Pipeline(rx.State):
         history = state.hub.history
         self.throughput, self.latency = history.throughput(now_ms()), history.latency(now_ms())
 
-    def _show(self, seen: Status) -> None:
+    def _show(self, seen: Status | str) -> None:
         hub = state.hub
         facts = hub.facts()
+        self.problems = [[_moment(p.at_ms), p.text] for p in reversed(hub.problems)]
+        if isinstance(seen, str):
+            self.error = seen
+            return
+        self.error = ""
         self.at = _moment(seen.at_ms)
         self.parts = [_part(part) for part in seen.parts]
         if seen.engine.where:
             level = "good" if seen.engine.is_running else "bad"
             self.parts.append([seen.engine.name, seen.engine.state, "", seen.engine.where, level])
         self.parts += [_connector(connector) for connector in seen.connectors]
+        levels = seen.service_levels + hub.service_levels()
         verdicts = {None: ["n/a", "none"], True: ["pass", "good"], False: ["FAIL", "bad"]}
-        self.levels = [[lv.name, lv.limit, lv.seen, *verdicts[lv.is_met]] for lv in seen.service_levels]
+        self.levels = [[lv.name, lv.limit, lv.seen, *verdicts[lv.is_met]] for lv in levels]
         self.lag = [_lag(row) for row in seen.lag + [row for c in seen.connectors for row in c.lag]]
         self.lag.append(["this dashboard", hub.settings.agg_output_topic, "all", f"{facts.backlog:,}"])
         self.steps = [_step(name, facts.latencies[step]) for step, name in STEPS.items()]
@@ -95,7 +114,6 @@ class Pipeline(rx.State):
             ["execution", f"{work.execution_s} s"],
             ["billed (estimate)", f"{work.billed_s} s"],
         ]
-        self.problems = [[_moment(p.at_ms), p.text] for p in reversed(hub.problems)]
 
 
 def _moment(ms: int) -> str:
@@ -138,6 +156,16 @@ def pipeline_page() -> rx.Component:
     """Return the page."""
     return frame(
         "Pipeline",
+        rx.cond(
+            Pipeline.error != "",
+            rx.el.div(
+                rx.el.strong("The pipeline cannot be looked at"),
+                rx.el.span("What you see is what came before. It goes on by itself."),
+                rx.el.code(Pipeline.error),
+                class_name="notice kafka_down",
+                role="status",
+            ),
+        ),
         rx.el.div(
             card("Service levels", table(Pipeline.levels, ("promise", "limit", "seen", "met"), coloured=3)),
             card("Parts", table(Pipeline.parts, ("part", "state", "memory", "where"), coloured=1)),
@@ -187,4 +215,5 @@ def card(title: str, content: rx.Component, kind: str = "") -> rx.Component:
 
 def table(rows: rx.Var[list[list[str]]], heads: tuple[str, ...], *, coloured: int = -1) -> rx.Component:
     """Return rows as a table; `coloured` is the column whose colour ends each row."""
-    return Rows.create(heads=list(heads), rows=rows, coloured=coloured, is_plain=True, empty="none")
+    empty = rx.cond(Pipeline.at == "", "looking …", "none")
+    return Rows.create(heads=list(heads), rows=rows, coloured=coloured, is_plain=True, empty=empty)

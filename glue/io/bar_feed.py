@@ -93,6 +93,11 @@ class BarFeed:
         return sum(max(0, self._ends[place] - self._next[place]) for place in places)
 
     @property
+    def is_at_end(self) -> bool:
+        """Whether all that was on the topics at the last look has been read, but for bars of the past."""
+        return bool(self._next) and all(at >= self._ends[place] for place, at in self._next.items())
+
+    @property
     def filled(self) -> float:
         """How much of the past has been read, 0 to 1."""
         if not self._next:

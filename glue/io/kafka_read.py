@@ -142,13 +142,20 @@ def _offsets(settings: Settings, consumer: Consumer, partition: TopicPartition) 
 
 
 def reader(
-    settings: Settings, *, stop_at_end: bool = True, isolation_level: str = "read_committed"
+    settings: Settings,
+    *,
+    stop_at_end: bool = True,
+    isolation_level: str = "read_committed",
+    group: str = "tapeline-reader",
 ) -> Consumer:
-    """Return a consumer for assigned partitions: it joins no group and commits nothing."""
+    """Return a consumer for assigned partitions: it joins no group and commits nothing.
+
+    librdkafka wants a group though it is never joined; it is the one that `committed` tells of.
+    """
     return Consumer(
         client_config(
             settings,
-            group_id="tapeline-reader",  # librdkafka wants one, though it is never joined
+            group_id=group,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             isolation_level=isolation_level,

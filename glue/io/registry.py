@@ -52,6 +52,10 @@ def subjects(settings: Settings) -> dict[str, str]:
     }
 
 
+class RegistryAway(TransientError):
+    """The registry does not answer."""
+
+
 class BadRecord(ValueError):
     """A record that is no Avro of a registered schema."""
 
@@ -148,7 +152,7 @@ class Registry:
         return TapelineError(f"{what}: {error.error_message}")
 
     def _unreachable(self, error: Exception) -> TapelineError:
-        return TransientError(
+        return RegistryAway(
             f"no schema registry answers at SCHEMA_REGISTRY_URL={shown(self._url)} ({type(error).__name__}); "
             "start the embedded one with `python -m glue.stack up`, or set SCHEMA_REGISTRY_URL"
         )
@@ -178,9 +182,9 @@ class Registry:
         except SchemaRegistryError as error:
             if _is_missing(error):
                 raise BadRecord(f"schema id {schema_id} is not in the registry") from None
-            raise TransientError(f"registry: {error.error_message}") from None
+            raise RegistryAway(f"registry: {error.error_message}") from None
         except Exception as error:
-            raise TransientError(f"registry at {shown(self._url)}: {type(error).__name__}") from None
+            raise RegistryAway(f"registry at {shown(self._url)}: {type(error).__name__}") from None
         return fastavro.parse_schema(json.loads(text or ""))
 
 

@@ -1,26 +1,22 @@
 """What the topics tell of the pipeline's health: consumer lag, latencies, dead letters."""
 
+import time
 from collections import Counter
 from collections.abc import Iterable
 from operator import itemgetter
 from typing import Any
 
 import msgspec
-from confluent_kafka import (
-    TIMESTAMP_LOG_APPEND_TIME,
-    ConsumerGroupTopicPartitions,
-    KafkaException,
-    Message,
-    TopicPartition,
-)
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaException, Message, TopicPartition
 
 from glue.core.facts import floor
 from glue.core.flushes import Position
 from glue.core.partition import is_watermark
 from glue.core.watermarks import BAR_MS
-from glue.io.kafka import REQUEST_TIMEOUT_S, admin_client, partition_count, unreachable
-from glue.io.kafka_groups import shards_of
-from glue.io.kafka_read import end_offsets, offset_ranges, read_from, read_newest, read_oldest
+from glue.errors import TapelineError
+from glue.io.kafka import REQUEST_TIMEOUT_S, kafka_error, partition_count, unreachable
+from glue.io.kafka_groups import MAY_PASS, shards_of
+from glue.io.kafka_read import end_offsets, offset_ranges, read_from, read_newest, read_oldest, reader
 from glue.io.registry import AvroReader, BadRecord, Registry
 from glue.settings import Settings
 
@@ -78,20 +74,32 @@ def committed(
 ) -> list[TopicPartition | None]:
     """Return what a group has committed for each partition of a topic, as `committed_offsets` does.
 
-    The metadata of the offset come with it.
+    The metadata of the offset come with it. Asked as a consumer that never joins: librdkafka's admin client
+    answers a coordinator that is not ready, as after a broker hung, with a segmentation fault.
+
+    Raises:
+        TransientError: for 10 s no broker answers, or none is ready to.
+        TapelineError: the broker refuses.
     """
     if not group:
         return [None] * len(partitions)
-    request = ConsumerGroupTopicPartitions(group, partitions)
-    admin = admin_client(settings)  # must live as long as its futures
-    answer = admin.list_consumer_group_offsets([request], request_timeout=REQUEST_TIMEOUT_S)[group]
+    # Uncommitted: an open transaction is not waited for.
+    consumer = reader(settings, group=group, isolation_level="read_uncommitted")
+    deadline = time.monotonic() + REQUEST_TIMEOUT_S
     try:
-        found = {p.partition: p for p in answer.result(REQUEST_TIMEOUT_S).topic_partitions or []}
-    except TimeoutError:
-        raise unreachable(settings) from None
-    except KafkaException:  # the group does not exist yet
-        return [None] * len(partitions)
-    return [at if (at := found.get(p.partition)) and at.offset >= 0 else None for p in partitions]
+        while True:
+            try:
+                found = consumer.committed(partitions, REQUEST_TIMEOUT_S)
+                return [at if at.offset >= 0 else None for at in found]
+            except KafkaException as exception:
+                error = kafka_error(exception)
+                if error.code() > 0 and error.name() not in MAY_PASS:  # below 0: of the client itself
+                    raise TapelineError(f"offsets of group {group}: {error.str()}") from None
+                if time.monotonic() > deadline:
+                    raise unreachable(settings) from None
+                time.sleep(0.1)
+    finally:
+        consumer.close()
 
 
 def written_ms(settings: Settings) -> int:

@@ -8,6 +8,7 @@ from glue.intake import now_ms
 from glue.io import bar_feed
 from glue.io.bar_feed import BarFeed, Batch
 from glue.io.kafka import publish
+from glue.io.registry import RegistryAway
 from glue.io.topics import ensure_topics
 from glue.settings import Settings
 from tests.conftest import RunningStack
@@ -129,3 +130,33 @@ def test_a_topic_that_is_missing_is_named(stack: RunningStack) -> None:
     missing = Settings.load(**(settings.model_dump() | {"agg_output_topic": "no.such.topic"}))
     with pytest.raises(TapelineError, match=r"no\.such\.topic"):
         BarFeed(missing)
+
+
+def test_a_registry_that_is_away_is_told_and_the_end_is_not_reached(stack: RunningStack) -> None:
+    settings = stack.settings()
+    BarTopic(settings).put([bar(1)])
+    away = Settings.load(**(settings.model_dump() | {"schema_registry_url": "http://127.0.0.1:9"}))
+    feed = BarFeed(away)
+    told: list[str] = []
+
+    def poll() -> int:
+        try:
+            feed.poll(0.2)
+        except RegistryAway as error:
+            told.append(str(error))
+        assert not feed.is_at_end
+        return len(told)
+
+    try:
+        until(lambda: poll() >= 2, "the registry, twice")
+        assert "127.0.0.1:9" in told[-1]
+    finally:
+        feed.close()
+
+
+def test_the_end_of_empty_topics_is_reached(stack: RunningStack) -> None:
+    feed = BarFeed(stack.settings())
+    try:
+        until(lambda: feed.poll(0.1) is not None and feed.is_at_end, "the end")
+    finally:
+        feed.close()

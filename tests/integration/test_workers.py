@@ -110,6 +110,7 @@ def test_status_and_metrics_tell_of_a_live_pipeline(stack: RunningStack, tmp_pat
         assert 'tapeline_dead_letters_total{reason="late"}' in metrics
         assert "tapeline_feed_connected 1.0" in metrics
         metrics = scrape(engine, tmp_path, "aggregate")
+        assert "tapeline_feed_connected" not in metrics
         assert float(re.search(r"^tapeline_bars_published_total (\S+)", metrics, re.M)[1]) > 20  # type: ignore[index]
 
 

@@ -72,6 +72,7 @@ def test_the_command_line_wins_over_everything(monkeypatch: pytest.MonkeyPatch) 
         ("REPLAY_SPEED", "nan", "REPLAY_SPEED"),
         ("LOG_LEVEL", "loud", "LOG_LEVEL"),
         ("MOCK_API_URL", "nonsense", "MOCK_API_URL: expected a URL"),
+        ("DASHBOARD_HOST", " ", "DASHBOARD_HOST: expected an address to listen on"),
         *((name, url, f"^{name}: {PORT}$") for name in URLS for url in WRONG_PORTS),
         ("SNOW_ACCOUNT", "abc:443", "SNOW_ACCOUNT: expected an account identifier or a URL"),
     ],
@@ -82,6 +83,12 @@ def test_a_wrong_value_is_refused_by_name(
     monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError, match=says):
         Settings.load()
+
+
+def test_an_empty_option_is_not_every_address() -> None:
+    for name in ("mock_api_host", "metrics_host", "dashboard_host"):
+        with pytest.raises(SettingsError, match=name.upper()):
+            Settings.load(**{name: ""})
 
 
 def test_files_of_settings_are_not_committed() -> None:

@@ -1,5 +1,11 @@
 """`glue.status`: the engine that the settings choose, parts of other machines, bars that are due."""
 
+import os
+import subprocess
+import sys
+from collections import Counter
+from typing import NoReturn
+
 import pytest
 from rich.console import Console
 
@@ -12,10 +18,11 @@ from glue.engine import Engine, local_engine
 from glue.errors import TransientError
 from glue.io.connect_letters import Unsent
 from glue.io.state_topic import Checkpoint
-from glue.io.topic_stats import Latency, first_due_ms
+from glue.io.topic_stats import Lag, Latency, first_due_ms
 from glue.levels import WAITING_S, connectors_level, engine_level, parts_level, refused_level
 from glue.overview import Status, Warehouse, _waits_ms, collect
-from glue.parts import ANSWERS, NOT_HERE, Part, answering, job, jobs_elsewhere, worker
+from glue.parts import ANSWERS, NOT_HERE, RUNNING, Part, answering, job, jobs_elsewhere, parts_here, worker
+from glue.presence import Presence
 from glue.settings import Settings
 from glue.status import render
 
@@ -88,6 +95,14 @@ def test_a_worker_of_another_machine_is_known_by_the_age_of_its_checkpoint(age_m
     assert (told.name, told.state, told.where) == ("replay-0of2", state, "feed f")
 
 
+def test_a_worker_that_ends_during_the_look_is_left_out(monkeypatch):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    found = [Presence("replay", os.getpid(), 0.0, "http://a"), Presence("rollup", ended.pid, 0.0, "http://b")]
+    monkeypatch.setattr(parts_module, "running", lambda: found)
+    assert [part.name for part in parts_here() if part.state == RUNNING] == ["replay"]
+
+
 def test_a_job_of_another_machine_is_known_by_the_members_of_its_group():
     active = {"minute-1of2", "minutes", "raw"}
     assert job("rollup", "minute", active) == Part("rollup", "running", where="group minute-1of2")
@@ -111,21 +126,48 @@ class _Topics:
         return [checkpoint(900)]
 
 
-def test_a_registry_that_is_away_does_not_hide_the_broker(monkeypatch):
-    def away(settings: Settings, since_ms: int) -> Latency:
-        raise TransientError("the registry does not answer")
+def away(settings: Settings, *args: object) -> NoReturn:
+    raise TransientError("it does not answer")
 
+
+@pytest.fixture
+def looked_at(monkeypatch):
+    """Return settings of a pipeline in which all groups are a record behind and nothing else is told."""
     monkeypatch.setattr(overview_module, "active_groups", lambda settings: set())
-    monkeypatch.setattr(overview_module, "publish_latency", away)
-    monkeypatch.setattr(overview_module, "unsent_since", lambda settings, since_ms: Unsent(3, "no registry"))
+    monkeypatch.setattr(
+        overview_module, "consumer_lag", lambda settings, group, topic: [Lag(group, topic, 0, 1)]
+    )
+    monkeypatch.setattr(overview_module, "jobs_elsewhere", lambda *args: [Part("rollup", NOT_HERE)])
+    for name in ("publish_latency", "bar_latency"):
+        monkeypatch.setattr(overview_module, name, lambda *args: Latency(0))
+    monkeypatch.setattr(overview_module, "due_ms", lambda *args: None)
+    monkeypatch.setattr(overview_module, "dead_letters", lambda *args: Counter())
+    monkeypatch.setattr(overview_module, "unsent_since", lambda *args: Unsent(0))
     monkeypatch.setattr(
         overview_module, "parts_here", lambda: [Part("registry", NOT_HERE), Part("kafka", NOT_HERE)]
     )
     monkeypatch.setattr(parts_module, "_has_registry", lambda settings: False)
-    told = collect(Settings(_env_file=None, ksqldb_url="", connect_url=""))
-    assert [part.state for part in told.parts] == [NOT_HERE, ANSWERS]
+    return Settings(_env_file=None, ksqldb_url="", connect_url="")
+
+
+def test_a_registry_that_is_away_does_not_hide_what_kafka_tells(monkeypatch, looked_at):
+    monkeypatch.setattr(overview_module, "publish_latency", away)
+    monkeypatch.setattr(overview_module, "unsent_since", lambda *args: Unsent(3, "no registry"))
+    told = collect(looked_at)
+    assert [part.state for part in told.parts] == [NOT_HERE, ANSWERS, NOT_HERE]
+    assert [row.group for row in told.lag] == [
+        looked_at.agg_group, looked_at.snowflake_loader_group, looked_at.snowflake_raw_group
+    ]  # fmt: skip
     assert not told.is_good
     assert refused_level(Unsent(3, "no registry")) in told.service_levels, "it may be why"
+
+
+@pytest.mark.parametrize("call", ["active_groups", "consumer_lag", "jobs_elsewhere", "dead_letters"])
+def test_a_broker_that_goes_away_in_the_middle_of_a_look_is_told(monkeypatch, looked_at, call):
+    assert collect(looked_at).is_good
+    monkeypatch.setattr(overview_module, call, away)
+    failed = [level for level in collect(looked_at).service_levels if level.is_met is False]
+    assert [(level.name, level.seen) for level in failed] == [("broker and registry", "it does not answer")]
 
 
 def test_what_answers_is_not_told_as_absent(monkeypatch):

@@ -1,13 +1,21 @@
 """Latencies, percentiles, conditions, badges and pace of the dashboard, by a clock of the test's own."""
 
+import asyncio
+
 import msgspec
 import pytest
 
+from glue.errors import TransientError
+from glue.io.bar_feed import Batch
+from glue.io.kafka import MissingTopic
+from glue.io.registry import RegistryAway
 from glue.io.topic_stats import Latency
 from glue.settings import Settings
 from tests.unit.dashboard_bars import T0, bar
+from webapp import hub as hub_module
 from webapp.cache import CachedBar
-from webapp.health import Facts, against, age_ms, badges, condition, span
+from webapp.health import Facts, against, age_ms, badges, condition, service_levels, span
+from webapp.hub import Hub
 from webapp.latency import STEPS, LatencyWindow, Sample, sample
 from webapp.pace import Pace
 
@@ -16,6 +24,7 @@ HOUR_MS = 3_600_000
 GOOD = Facts(
     now_ms=T0 + 2000,
     is_connected=True,
+    fault=None,
     error="",
     is_current=True,
     filled=1.0,
@@ -75,7 +84,8 @@ OLD_MS = T0 - 400 * 86_400_000
     [
         ({}, "live", "live"),
         ({"is_connected": False}, "starting", "starting"),
-        ({"is_connected": False, "error": "no broker"}, "kafka_down", "kafka_down"),
+        ({"is_connected": False, "fault": "kafka_down"}, "kafka_down", "kafka_down"),
+        ({"is_connected": False, "fault": "registry_down"}, "registry_down", "registry_down"),
         ({"bar_count": 0, "newest_end_ms": None}, "waiting", "waiting"),
         ({"is_current": False, "now_ms": T0 + 60_000}, "starting", "starting"),
         ({"now_ms": T0 + 10_999}, "live", "live"),
@@ -97,6 +107,75 @@ def test_the_condition_of_the_page(fields, while_open, while_closed):
 )
 def test_a_closed_symbol_is_told_while_others_go_on(is_open, symbol_age_ms, expected):
     assert condition(GOOD, is_open=is_open, symbol_end_ms=GOOD.now_ms - symbol_age_ms) == expected
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (TransientError("no Kafka broker answers"), "kafka_down"),
+        (RegistryAway("registry at http://r: ConnectError"), "registry_down"),
+        (MissingTopic("topic ticks.dlt does not exist"), "no_topic"),
+    ],
+)
+def test_what_is_down_is_named(error, expected):
+    hub = Hub(SETTINGS)
+    hub.disconnected(error)
+    condition, _, facts = hub.board()
+    assert (condition, facts.error, hub.condition_of("WDC")) == (expected, str(error), expected)
+    hub.connected(1.0, 0)
+    hub._board = None
+    assert hub.board()[0] == "waiting"
+
+
+def test_only_what_was_read_or_an_end_tells_that_all_is_well_again(monkeypatch):
+    """A registry is away: the client has not fetched yet in every other turn, and all is still to be read."""
+    told = []
+
+    class Feed:
+        filled, backlog, is_at_end = 0.0, 5, False
+        turns = 0
+
+        def __init__(self, *args):
+            pass
+
+        def poll(self, timeout_s):
+            self.turns += 1
+            told.append(hub.facts())
+            if self.turns == 9:
+                self.backlog, self.is_at_end = 0, True
+            if self.turns == 11:
+                raise asyncio.CancelledError
+            if self.turns % 2 == 0 and self.turns < 9:
+                raise RegistryAway("away")
+            return Batch([], [])
+
+    hub = Hub(SETTINGS)
+    monkeypatch.setattr(hub_module, "BarFeed", Feed)
+    monkeypatch.setattr(hub_module, "RETRY_S", 0)
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(hub.run())
+    assert [facts.fault for facts in told] == [None, None, *["registry_down"] * 7, None, None]
+    assert [facts.is_connected for facts in told] == [False] * 9 + [True, True]
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_open", "expected"),
+    [
+        ({}, True, [("700 ms", True), ("1.0 s", True)]),
+        ({"now_ms": T0 + 3500}, True, [("700 ms", True), ("2.5 s", False)]),
+        ({"now_ms": T0 + HOUR_MS}, False, [("700 ms", True), ("market closed", None)]),
+        ({"latencies": {"end": Latency(9, 800, 1000, 1300)}}, True, [("1000 ms", False), ("1.0 s", True)]),
+        (
+            {"newest_end_ms": None, "latencies": {"end": Latency(0)}},
+            True,
+            [("no live data", None), ("no bars", None)],
+        ),
+    ],
+)
+def test_the_dashboard_is_held_to_its_own_service_levels(fields, is_open, expected):
+    levels = service_levels(but(**fields), SETTINGS, is_open=is_open)
+    assert [(level.seen, level.is_met) for level in levels] == expected
+    assert [level.limit for level in levels] == ["< 1000 ms", "< 2500 ms old"]
 
 
 def test_a_closed_market_has_no_late_bar():

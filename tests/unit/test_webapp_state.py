@@ -1,14 +1,28 @@
 """What an open page is sent, without a browser."""
 
+import asyncio
+
 import pytest
 from reflex.state import StateUpdate
 from reflex.utils.format import json_dumps
 
+from glue.engine import local_engine
+from glue.errors import TransientError
 from glue.io.bar_feed import Batch, FeedBar
+from glue.io.topic_stats import Latency
+from glue.overview import Status, Warehouse
+from glue.parts import ANSWERS, Part
 from glue.settings import Settings
 from tests.unit.dashboard_bars import T0, bar
-from webapp import state
+from webapp import pipeline, state
 from webapp.hub import Hub
+from webapp.shared import Shared
+
+STATUS = Status(
+    at_ms=T0, parts=[Part("kafka", ANSWERS)], engine=local_engine(Settings(_env_file=None)), lag=[],
+    publish_latency=Latency(0), bar_latency=Latency(0), dead_letters={},
+    warehouse=Warehouse(0, 0, Latency(0)), connectors=[], service_levels=[],
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -87,3 +101,27 @@ def test_a_page_takes_less_than_a_kilobyte_a_second(hub, watched):
         prices |= {names[place]: at for place, at, _, _ in opened.moves}
     assert max(sizes) < 1000
     assert min(prices.values()) >= T0 // 1000 + 17  # each of them moves every three seconds
+
+
+def test_a_look_that_fails_is_told_and_the_next_one_goes_on(hub, monkeypatch):
+    def fail(*args, **options):
+        raise TransientError("no broker answers")
+
+    opened = pipeline.Pipeline(_reflex_internal_init=True)
+    monkeypatch.setattr(pipeline, "collect", lambda *args, **options: STATUS)
+    opened._show(asyncio.run(Shared(pipeline._look).get(5)))
+    shown = opened.at, opened.parts
+    assert [level[0] for level in opened.levels] == [
+        "dashboard p95 (bar end -> dashboard)", "newest bar on the dashboard"
+    ]  # fmt: skip
+    assert (opened.error, shown) == ("", ("2026-11-24T20:00:00Z", [["kafka", "answers", "", "", "good"]]))
+    monkeypatch.setattr(pipeline, "collect", fail)
+    opened._show(asyncio.run(Shared(pipeline._look).get(5)))
+    assert (opened.error, (opened.at, opened.parts)) == ("no broker answers", shown)
+    monkeypatch.setattr(pipeline, "collect", lambda *args, **options: STATUS)
+    opened._show(asyncio.run(Shared(pipeline._look).get(5)))
+    assert opened.error == ""
+
+
+def test_while_the_first_look_goes_on_no_table_says_none():
+    assert str(pipeline.pipeline_page()).count('"looking ') == 8
