@@ -2,14 +2,18 @@
 
 import json
 import os
+import re
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 
 from glue.core.bars import Bar
 from glue.settings import Settings
@@ -17,9 +21,12 @@ from tests.processes import Command, until
 from tests.unit.dashboard_bars import bar
 from tests.warehouse import BarTopic
 
+REFRESH_MS = 200
+DESK = {"width": 1440, "height": 900}
 NEWEST = "globalThis.tapeline?.book.value.bars.at(-1)?.start_ts_ms"
 PICTURES = os.environ.get("DASHBOARD_PICTURES")
 """A folder that keeps what the pages looked like."""
+symbols = (f"T{i}" for i in count(1))
 
 
 @dataclass
@@ -89,3 +96,20 @@ def picture(page: Page, name: str) -> None:
     """Keep what the page looks like now, where pictures are wanted."""
     if PICTURES:
         page.screenshot(path=Path(PICTURES) / f"{name}.png")
+
+
+@contextmanager
+def tabs(browser: Browser, count: int) -> Iterator[list[Page]]:
+    """Open tabs that must not complain on their console, nor ask another host for anything."""
+    context = browser.new_context(viewport=DESK, color_scheme="dark")
+    problems: list[str] = []
+    hosts: set[str] = set()
+    context.on("console", lambda m: problems.append(m.text) if m.type in ("error", "warning") else None)
+    context.on("weberror", lambda error: problems.append(str(error.error)))
+    context.on("request", lambda r: hosts.add(re.sub(r"^(\w+:/*[^/:]*).*", r"\1", r.url)))
+    try:
+        yield [context.new_page() for _ in range(count)]
+    finally:
+        context.close()
+    assert problems == []
+    assert hosts <= {"http://127.0.0.1", "blob:http://127.0.0.1", "data:image", "blob:http"}

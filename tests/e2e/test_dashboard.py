@@ -4,86 +4,35 @@ import re
 import signal
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime
-from itertools import count
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from glue.core.bars import Bar
 from glue.settings import Settings
 from tests.conftest import RunningStack
-from tests.e2e.dashboard import NEWEST, Dashboard, assert_usable, picture, show, wait_for_bar
+from tests.e2e.dashboard import (
+    DESK,
+    NEWEST,
+    REFRESH_MS,
+    Dashboard,
+    assert_usable,
+    picture,
+    show,
+    symbols,
+    tabs,
+    wait_for_bar,
+)
 from tests.processes import Command, env_of, running
 from tests.warehouse import BarTopic, query
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run")
-FLAGS += ("--disable-background-networking", "--renderer-process-limit=4")
-REFRESH_MS = 200
-DESK = {"width": 1440, "height": 900}
 TABS = 20
 MOST_BARS_OF_A_PAGE = 1200
 """TRIM_AT of webapp/assets/store.js."""
-symbols = (f"T{i}" for i in count(1))
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> None:
-    command = Command("-m", "webapp", "build", cwd=tmp_path_factory.mktemp("build"))
-    assert command.wait(400) == 0, command.output
-
-
-@pytest.fixture(scope="module")
-def dashboard(
-    stack: RunningStack, built: None, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Dashboard]:
-    settings = stack.settings(dashboard_refresh_ms=REFRESH_MS, dashboard_port=0)
-    # Nothing to build with: what was built is served.
-    env = env_of(settings) | {"PATH": "/nonexistent"}
-    with running("-m", "webapp", cwd=tmp_path_factory.mktemp("dashboard"), env=env) as command:
-        url = command.wait_for("serving ").split()[-1]
-        yield Dashboard(url, settings, BarTopic(settings), command)
-        assert "Traceback" not in command.output, command.output
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if not CHROMIUM.exists():
-        pytest.skip(f"there is no {CHROMIUM} (apt-get install chromium)")
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=str(CHROMIUM), args=list(FLAGS))
-        yield started
-        started.close()
-
-
-@contextmanager
-def tabs(browser: Browser, count: int) -> Iterator[list[Page]]:
-    """Open tabs that must not complain on their console, nor ask another host for anything."""
-    context = browser.new_context(viewport=DESK, color_scheme="dark")
-    problems: list[str] = []
-    hosts: set[str] = set()
-    context.on("console", lambda m: problems.append(m.text) if m.type in ("error", "warning") else None)
-    context.on("weberror", lambda error: problems.append(str(error.error)))
-    context.on("request", lambda r: hosts.add(re.sub(r"^(\w+:/*[^/:]*).*", r"\1", r.url)))
-    try:
-        yield [context.new_page() for _ in range(count)]
-    finally:
-        context.close()
-    assert problems == []
-    assert hosts <= {"http://127.0.0.1", "blob:http://127.0.0.1", "data:image", "blob:http"}
-
-
-@pytest.fixture
-def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
-    """A tab as others are; it leaves a picture."""
-    with tabs(browser, 1) as (tab,):
-        yield tab
-        picture(tab, re.sub(r"\W+", "_", request.node.name))
 
 
 def test_a_produced_bar_is_painted(page: Page, dashboard: Dashboard) -> None:
