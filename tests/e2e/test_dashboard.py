@@ -21,13 +21,14 @@ from tests.e2e.dashboard import (
     Dashboard,
     assert_usable,
     picture,
+    put_minutes,
     show,
     symbols,
     tabs,
     wait_for_bar,
 )
 from tests.processes import Command, env_of, running
-from tests.warehouse import BarTopic, query
+from tests.warehouse import BarTopic
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 TABS = 20
@@ -313,23 +314,6 @@ def test_the_warehouse_page_draws_facts_in_the_zone_that_is_chosen(
     page.get_by_role("combobox", name="Time zone").select_option("utc")
     assert newest.inner_text() == "24 Nov 2026 15:29"
     assert_usable(page)
-
-
-def put_minutes(settings: Settings, symbol: str, count: int) -> None:
-    """Write minutes from 10:00 in New York on, as glue.rollup does."""
-    rows = []
-    for minute in range(count):
-        start = datetime(2026, 11, 24, 15, minute, tzinfo=UTC)
-        ms, close = round(start.timestamp() * 1000), 50 + (minute * 7) % 5
-        rows.append(
-            f"('{symbol}-{ms}-60s', '{symbol}', '{start:%Y-%m-%d %H:%M:%S}', {ms}, {ms + 60_000}, "
-            f"50, {close + 1}, 49, {close}, 100, 5000, {close}, 10, 30, 0)"
-        )
-    query(
-        settings,
-        "INSERT INTO CORE.FACT_TICKS_60S (BAR_ID, SYMBOL, START_TS, START_TS_MS, END_TS_MS, OPEN, HIGH, LOW, "
-        f"CLOSE, VOLUME, NOTIONAL, VWAP, TRADE_COUNT, BAR_COUNT, MAX_LATENESS_MS) VALUES {', '.join(rows)}",
-    )
 
 
 def test_a_page_on_which_nothing_moves_says_why(
