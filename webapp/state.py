@@ -154,6 +154,8 @@ class Live(rx.State):
             self._generation += 1
             mine = self._generation
             token = self.router.session.client_token
+            if self._is_held():
+                return
             self._start_view()  # also while nothing moves: the browser has nothing yet
             if not self.is_live:
                 return
@@ -171,6 +173,10 @@ class Live(rx.State):
                     self._push()
                     pace.sent(self._revision > seen or symbol != self.symbol, time.monotonic())
                     symbol, seen = self.symbol, self._revision
+
+    def _is_held(self) -> bool:
+        """Tell whether the chart is to stay as it is, as when a tab connects again whose refresh is off."""
+        return not self.is_live and self._is_chart and self.feed.get("symbol") == self.symbol
 
     def _start_view(self) -> None:
         self._new_view()
@@ -244,17 +250,20 @@ class Live(rx.State):
         if revision < self._revision:  # the topics began anew
             self._new_view()
         if newest is None or revision == self._revision:
-            if not self._revision and self.feed.get("view") != self._view:
-                self.feed = self._message([], revision, 0)
+            nothing = self._message([], revision, 0, facts.is_current)
+            if not self._revision and self.feed != nothing:
+                self.feed = nothing
             return
         since_ms = newest.bar.start_ts_ms - self.history_s * 1000
         bars = hub.cache.bars(self.symbol, since_ms, self._revision)
-        self.feed = self._message([row(cached) for cached in bars], revision, since_ms)
+        self.feed = self._message([row(cached) for cached in bars], revision, since_ms, facts.is_current)
         self._revision = revision
 
-    def _message(self, rows: list[list], revision: int, since_ms: int) -> dict:
+    def _message(self, rows: list[list], revision: int, since_ms: int, is_current: bool) -> dict:
         return {
             "symbol": self.symbol,
+            "history": self.history_s,
+            "is_current": is_current,
             "view": self._view,
             "after": self._revision,
             "revision": revision,

@@ -7,9 +7,33 @@ from playwright.sync_api import Page
 
 from glue.settings import Settings
 from tests.conftest import RunningStack
-from tests.e2e.dashboard import Dashboard, put_minutes, symbols
+from tests.e2e.dashboard import REFRESH_MS, Dashboard, put_minutes, show, symbols, wait_for_bar
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
+KEEP_SOCKETS = """
+    globalThis.sockets = [];
+    globalThis.WebSocket = class extends WebSocket {
+        constructor(...args) { super(...args); sockets.push(this); }
+    };
+"""
+SYMBOL = "tapeline.book.value.symbol"
+VIEW = "tapeline.book.value.view"
+SEEN = "JSON.stringify(tapeline.drawing.chart.timeScale().getVisibleRange())"
+
+
+def cut(page: Page) -> None:
+    """Break the live connection of a page that keeps its sockets, and wait until there is another one."""
+    page.evaluate("sockets.at(-1).close()")
+    page.wait_for_function("sockets.length > 1 && sockets.at(-1).readyState === WebSocket.OPEN")
+
+
+def pan(page: Page) -> str:
+    """Zoom in and go back in time; return what is seen then."""
+    page.locator(".chart").focus()
+    for key in ("+", "+", "ArrowLeft"):
+        page.keyboard.press(key)
+    page.wait_for_function("!tapeline.drawing.isAtEnd()")
+    return str(page.evaluate(SEEN))
 
 
 def choose(page: Page, symbol: str) -> None:
@@ -44,3 +68,61 @@ def test_a_warehouse_that_is_away_is_told_and_asked_again(
     page.get_by_role("button", name="Refresh").click()
     alert.wait_for(state="detached")
     minutes.get_by_text("no rows").wait_for()
+
+
+def test_a_broken_connection_changes_neither_symbol_nor_view(page: Page, dashboard: Dashboard) -> None:
+    first, second = next(symbols), f"{next(symbols)}.Other/X"
+    made = {symbol: dashboard.put(symbol, range(200, 20, -1)) for symbol in (first, second)}
+    page.add_init_script(KEEP_SOCKETS)
+    show(page, dashboard, first)
+    wait_for_bar(page, made[first][-1])
+    choose(page, second)
+    wait_for_bar(page, made[second][-1])
+    seen, view = pan(page), page.evaluate(VIEW)
+    cut(page)
+    page.wait_for_function(f"{VIEW} > {view}")
+    (newest,) = dashboard.put(second, range(5, 4, -1))
+    wait_for_bar(page, newest)
+    assert (page.evaluate(SYMBOL), page.evaluate(SEEN)) == (second, seen)
+    page.reload()
+    page.wait_for_function(f"globalThis.tapeline?.drawing && {SYMBOL} === '{second}'")
+    page.goto(f"{dashboard.url}pipeline")
+    page.go_back()
+    page.wait_for_function(f"globalThis.tapeline?.drawing && {SYMBOL} === '{second}'")
+
+
+def test_a_page_that_is_switched_off_stays_as_it_is_when_its_connection_breaks(
+    page: Page, dashboard: Dashboard
+) -> None:
+    symbol = next(symbols)
+    made = dashboard.put(symbol, range(30, 20, -1))
+    page.add_init_script(KEEP_SOCKETS)
+    show(page, dashboard, symbol)
+    wait_for_bar(page, made[-1])
+    page.get_by_role("switch", name="Auto-refresh").click()
+    page.wait_for_selector("text=PAUSED")
+    before = page.locator("main").inner_text()
+    made += dashboard.put(symbol, range(15, 5, -1))
+    cut(page)
+    page.wait_for_timeout(REFRESH_MS * 5)
+    assert page.locator("main").inner_text() == before
+    page.get_by_role("switch", name="Auto-refresh").click()
+    wait_for_bar(page, made[-1])
+    assert page.evaluate("tapeline.book.value.bars.length") == len(made)
+
+
+def test_switched_off_and_on_again_the_chart_shows_the_same_time(page: Page, dashboard: Dashboard) -> None:
+    symbol = next(symbols)
+    made = dashboard.put(symbol, range(500, 20, -1))
+    show(page, dashboard, symbol)
+    wait_for_bar(page, made[-1])
+    seen = pan(page)
+    switch = page.get_by_role("switch", name="Auto-refresh")
+    switch.click()
+    page.wait_for_selector("text=PAUSED")
+    (newest,) = dashboard.put(symbol, range(5, 4, -1))
+    switch.click()
+    wait_for_bar(page, newest)
+    assert page.evaluate(SEEN) == seen
+    page.get_by_role("button", name="1 min").click()
+    page.wait_for_function("tapeline.drawing.isAtEnd()")

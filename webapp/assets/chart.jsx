@@ -65,12 +65,13 @@ class Drawing {
       }
       return;
     }
-    const held = change === "merge" && !this.isAtEnd() ? this.chart.timeScale().getVisibleRange() : null;
+    const seen = change === "merge" && !this.isAtEnd() ? this.chart.timeScale().getVisibleRange() : null;
+    const isThere = seen && bars.length > 0 && seen.to > bars[0].start_ts_ms / 1000;
     this.candles.setData(bars.map(toCandle));
     this.volume.setData(bars.map(toVolume));
     this.vwap.setData(bars.map(toVwap));
-    if (held) this.chart.timeScale().setVisibleRange(held);
-    else if (change === "reset") this.showLast(seconds);
+    if (isThere) this.chart.timeScale().setVisibleRange(seen);
+    else if (seen || change === "reset") this.showLast(seconds);
   }
 
   isAtEnd() {
