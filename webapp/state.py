@@ -166,6 +166,9 @@ class Live(rx.State):
                 while (left_s := pace.left_s(hub.cache.revision(symbol) > seen, time.monotonic())) > 0:
                     await hub.changed(left_s)
                 if token not in open_sessions():
+                    async with self:
+                        if self._generation == mine:
+                            self._forget()
                     return
                 async with self:
                     if self._generation != mine or not self.is_live:
@@ -173,6 +176,10 @@ class Live(rx.State):
                     self._push()
                     pace.sent(self._revision > seen or symbol != self.symbol, time.monotonic())
                     symbol, seen = self.symbol, self._revision
+
+    def _forget(self) -> None:
+        """Drop what a tab that is gone was sent; if it comes back it gets everything again."""
+        self.feed, self.sparks = {}, {}
 
     def _is_held(self) -> bool:
         """Tell whether the chart is to stay as it is, as when a tab connects again whose refresh is off."""

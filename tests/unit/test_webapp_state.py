@@ -1,6 +1,7 @@
 """What an open page is sent, without a browser."""
 
 import pytest
+from reflex.istate.manager.memory import StateManagerMemory
 from reflex.state import StateUpdate
 from reflex.utils.format import json_dumps
 
@@ -9,6 +10,7 @@ from glue.settings import Settings
 from tests.unit.dashboard_bars import T0, bar
 from webapp import state
 from webapp.hub import Hub
+from webapp.rxconfig import config
 
 
 @pytest.fixture
@@ -55,6 +57,17 @@ def test_a_view_is_newer_than_all_that_a_tab_had_from_an_earlier_server(hub, mon
     before._start_view()
     monkeypatch.setattr(state, "now_ms", lambda: T0 + 3000)
     assert page().feed["view"] > before.feed["view"] > T0
+
+
+def test_a_tab_is_remembered_for_days_and_takes_little_when_it_is_gone(hub, monkeypatch):
+    take(hub, *map(bar, range(600)))
+    opened = page()
+    opened._forget()
+    assert len(json_dumps(opened.dict())) < 5000
+    opened._start_view()
+    assert len(opened.feed["bars"]) == 301
+    monkeypatch.setattr("reflex.istate.manager.get_config", lambda: config)
+    assert StateManagerMemory().token_expiration >= 3 * 86_400
 
 
 @pytest.mark.parametrize("watched", [1, state.MOST_WATCHED])
