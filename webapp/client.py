@@ -47,7 +47,7 @@ class SymbolPicker(_Client):
 
 
 class Watchlist(_Client):
-    """Chosen symbols with their newest price, its change and a line of the last two minutes.
+    """Chosen symbols with their newest price, its change since the oldest bar, and a line of two minutes.
 
     `moves` are rows of a symbol's place in `quotes` and what is new of it.
     """

@@ -51,12 +51,13 @@ def row(cached: CachedBar) -> list[float | int | str | None]:
 
 
 def quote(symbol: str) -> list[float | int | None]:
-    """Return time in s, close, and change in % since the oldest bar that is kept; of the newest bar."""
+    """Return time in s and close of the newest bar, its change in % since the oldest, and over how many s."""
     newest, oldest = hub.cache.newest(symbol), hub.cache.oldest(symbol)
     if newest is None or oldest is None:
-        return [0, None, None]
+        return [0, None, None, 0]
     change = round(100 * (newest.bar.close / oldest.bar.open - 1), 2)
-    return [newest.bar.start_ts_ms // 1000, newest.bar.close, change]
+    span_s = (newest.bar.end_ts_ms - oldest.bar.start_ts_ms) // 1000
+    return [newest.bar.start_ts_ms // 1000, newest.bar.close, change, span_s]
 
 
 def spark(symbol: str) -> list[list[float]]:

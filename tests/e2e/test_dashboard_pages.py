@@ -1,6 +1,7 @@
 """What the dashboard's pages keep, and what they say, when something around them fails or is odd."""
 
 import re
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page
@@ -126,3 +127,23 @@ def test_switched_off_and_on_again_the_chart_shows_the_same_time(page: Page, das
     assert page.evaluate(SEEN) == seen
     page.get_by_role("button", name="1 min").click()
     page.wait_for_function("tapeline.drawing.isAtEnd()")
+
+
+def test_change_table_and_file_are_of_the_history_however_long_a_tab_is_open(
+    page: Page, dashboard: Dashboard
+) -> None:
+    symbol = next(symbols)
+    made = dashboard.put(symbol, range(400, 150, -1))
+    show(page, dashboard, symbol)
+    wait_for_bar(page, made[-1])
+    made += dashboard.put(symbol, range(150, 20, -1))
+    wait_for_bar(page, made[-1])
+    assert page.evaluate("tapeline.book.value.bars.length") == 380
+    shown = [b for b in made if b.start_ts_ms >= made[-1].start_ts_ms - 300_000]
+    change = made[-1].close - shown[0].open
+    assert f"{abs(change):.2f}" in (page.text_content(".last .change") or "")
+    assert page.text_content(".last .count") == "in 5 min"
+    assert page.text_content(".recent .count") == f"{len(shown)} bars"
+    with page.expect_download() as download:
+        page.get_by_role("button", name="CSV").click()
+    assert len(Path(download.value.path()).read_text().splitlines()) == len(shown) + 1

@@ -54,3 +54,16 @@ def test_moves_change_the_quotes_at_their_places():
     quotes = [["A", 1, 2.5, 0.1], ["B", 1, 3.5, 0.2]]
     assert call("moved", quotes, [[1, 2, 3.75, 0.3]]) == [["A", 1, 2.5, 0.1], ["B", 2, 3.75, 0.3]]
     assert call("moved", quotes, []) == quotes
+
+
+def test_a_change_is_over_the_history_whatever_a_tab_has_gathered():
+    bars = [{"start_ts_ms": T0 + s * 1000} for s in range(0, 1000, 2)]
+    found = call("within", bars, 60)
+    assert [bar["start_ts_ms"] for bar in found] == [T0 + s * 1000 for s in range(938, 1000, 2)]
+    assert call("within", bars, 9999) == bars
+    assert call("within", [], 60) == []
+
+
+def test_how_long_a_change_took_is_told_in_one_unit():
+    spans = {61: "61 s", 301: "5 min", 7200: "2 h", 172_800: "2 d"}
+    assert {seconds: call("span", seconds) for seconds in spans} == spans

@@ -41,6 +41,12 @@ def test_a_page_is_sent_all_bars_once_and_then_what_changed(hub):
     assert opened.feed["after"] < opened.feed["revision"]
 
 
+def test_a_quote_tells_over_how_long_its_change_is(hub):
+    take(hub, bar(0), bar(59, close=44.0))
+    assert state.quote("WDC") == [T0 // 1000 + 59, 44.0, 10.0, 60]
+    assert state.quote("NONE") == [0, None, None, 0]
+
+
 def test_the_progress_of_the_fill_is_told(hub):
     assert page().filled == 0
     hub.connected(0.436, 0)
@@ -97,6 +103,6 @@ def test_a_page_takes_less_than_a_kilobyte_a_second(hub, watched):
         opened._push()
         assert {"badges", "feed", "moves"} <= opened.dirty_vars
         sizes.append(len(json_dumps(StateUpdate(delta=opened.get_delta()), separators=(",", ":"))))
-        prices |= {names[place]: at for place, at, _, _ in opened.moves}
+        prices |= {names[place]: at for place, at, *_ in opened.moves}
     assert max(sizes) < 1000
     assert min(prices.values()) >= T0 // 1000 + 17  # each of them moves every three seconds

@@ -12,6 +12,19 @@ export const search = (symbols, text, isCut) => {
   return [...own, ...hits.filter(begins), ...hits.filter((name) => !begins(name))].slice(0, MOST_FOUND);
 };
 
+/** The bars of the last `seconds` before the newest one, whatever a tab has gathered. */
+export const within = (bars, seconds) => {
+  const since = (bars.at(-1)?.start_ts_ms ?? 0) - seconds * 1000;
+  return bars.slice(bars.findIndex((bar) => bar.start_ts_ms >= since));
+};
+
+/** How long a change took, in words. */
+export const span = (seconds) => {
+  if (seconds < 90) return `${seconds} s`;
+  if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
+  return seconds < 129_600 ? `${Math.round(seconds / 3600)} h` : `${Math.round(seconds / 86_400)} d`;
+};
+
 const keyOf = (bar, by) => {
   if (by !== "latency") return bar[by];
   return bar.receive_ms === null ? null : bar.receive_ms - bar.start_ts_ms;

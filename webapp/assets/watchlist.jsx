@@ -1,6 +1,6 @@
-// Chosen symbols: newest price, its change since the oldest bar that is kept, and the last two minutes as a line.
+// Chosen symbols: newest price, its change since the oldest bar that the server keeps, the last two minutes as a line.
 import { useEffect, useRef } from "react";
-import { moved } from "$/public/lists.js";
+import { moved, span } from "$/public/lists.js";
 import { decimalsOf, price, signed } from "$/public/format.js";
 
 const KEPT = 120;
@@ -31,10 +31,11 @@ export function Watchlist({ quotes, moves, sparks, symbol, onPick, onToggle }) {
   return (
     <>
       <ul className="quotes">
-        {rows.map(([name, at, close, change]) => (
+        {rows.map(([name, at, close, change, seconds]) => (
           <li key={name} className={`${name === symbol ? "here" : ""} ${change < 0 ? "down" : "up"}`}>
             <button type="button" className="quote" aria-current={name === symbol} onClick={() => onPick(name)}>
-              <span className="who">{name}</span>
+              <span className="who" title={name}>{name}</span>
+              <span className="since">{change === null ? "" : `in ${span(seconds)}`}</span>
               <Spark points={withNewest(lines.current[name], at, close)} />
               <span className="px">{close === null ? "–" : price(close, decimalsOf([{ open: close, high: close, low: close, close }]))}</span>
               <span className="chg">{change === null ? "" : `${signed(change)} %`}</span>
