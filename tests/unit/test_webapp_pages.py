@@ -169,10 +169,21 @@ def test_numbers_of_a_column_have_the_decimals_that_one_of_them_needs():
         (date(2026, 11, 24), Decimal("1189.12500000"), 2, Decimal("1.00"), 0.1234567),
     ]
     assert as_text(rows) == [
-        ["2026-11-24T21:01Z", "189.500", "1,795", "-", "0.250000"],
-        ["2026-11-24", "1,189.125", "2", "1", "0.123457"],
+        ["2026-11-24T21:01Z", "189.500", "1,795", "-", "0.2500000"],
+        ["2026-11-24", "1,189.125", "2", "1", "0.1234567"],
     ]
     assert as_text([]) == []
+
+
+def test_each_symbol_of_a_table_has_the_decimals_that_it_needs():
+    rows = [
+        (1, "SHIB", Decimal("0.00000001"), Decimal("0.00000003"), 200.0),
+        (2, "AAPL", Decimal("189.20000000"), Decimal("1189.25000000"), 0.25),
+    ]
+    assert as_text(rows, 1) == [
+        ["1", "SHIB", "0.00000001", "0.00000003", "200"],
+        ["2", "AAPL", "189.2", "1,189.25", "0.25"],
+    ]
 
 
 def test_points_are_numbers_oldest_first():

@@ -2,8 +2,9 @@
 import { useEffect, useRef, useState } from "react";
 import { CandlestickSeries, HistogramSeries, LineSeries, createChart } from "lightweight-charts";
 import { book, pointed, theme, useValue, zone } from "$/public/store.js";
-import { clock, decimalsOf } from "$/public/format.js";
+import { clock } from "$/public/format.js";
 import { candleLook, colour, look, priceFormat, times } from "$/public/look.js";
+import { decimalsOf } from "$/public/numbers.js";
 
 const RIGHT_BARS = 4;
 const KEY_STEP = 0.15;

@@ -1,4 +1,4 @@
-// Numbers and times as the page writes them.
+// Times as the page writes them.
 import { exchangeZone, zone } from "$/public/store.js";
 
 const HISTORICAL_MS = 86_400_000;
@@ -32,19 +32,6 @@ export const moment = (text) => {
   return seconds ? clock(ms) : `${day(ms)} ${minute(ms)}`;
 };
 
-/** How many decimals the prices of some bars have, two to eight. */
-export const decimalsOf = (bars) => {
-  let most = 2;
-  for (const bar of bars.slice(-50)) {
-    for (const price of [bar.open, bar.high, bar.low, bar.close]) {
-      while (most < 8 && Math.abs(price * 10 ** most - Math.round(price * 10 ** most)) > 1e-4) most += 1;
-    }
-  }
-  return most;
-};
-export const price = (value, decimals) => value.toLocaleString("en-US", { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
-export const amount = (value) => value.toLocaleString("en-US", { maximumFractionDigits: Math.abs(value) < 1000 ? 4 : 0 });
-export const signed = (value, digits = 2) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(digits)}`;
 /** A latency from one wall clock to another; none where one is unknown or the feed is of another day. */
 export const latency = (from, to) =>
   from === null || to === null || to - from >= HISTORICAL_MS ? "–" : `${(to - from).toLocaleString("en-US")} ms`;

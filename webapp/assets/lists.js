@@ -18,13 +18,6 @@ export const within = (bars, seconds) => {
   return bars.slice(bars.findIndex((bar) => bar.start_ts_ms >= since));
 };
 
-/** How long a change took, in words. */
-export const span = (seconds) => {
-  if (seconds < 90) return `${seconds} s`;
-  if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
-  return seconds < 129_600 ? `${Math.round(seconds / 3600)} h` : `${Math.round(seconds / 86_400)} d`;
-};
-
 const keyOf = (bar, by) => {
   if (by !== "latency") return bar[by];
   return bar.receive_ms === null ? null : bar.receive_ms - bar.start_ts_ms;

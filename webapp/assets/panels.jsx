@@ -1,8 +1,9 @@
 // The newest bar in numbers: its price above the chart, all its fields beside it.
 import { useEffect, useState } from "react";
 import { book, exchangeZone, paints, pointed, useValue, zone } from "$/public/store.js";
-import { span, within } from "$/public/lists.js";
-import { amount, clock, clockMs, day, decimalsOf, latency, price, signed } from "$/public/format.js";
+import { within } from "$/public/lists.js";
+import { clock, clockMs, day, latency } from "$/public/format.js";
+import { amount, decimalsOf, price, signed, span } from "$/public/numbers.js";
 
 export function LastPrice() {
   const { bars, history } = useValue(book);

@@ -2,7 +2,8 @@
 import { useState } from "react";
 import { FIELDS, book, exchangeZone, useValue, zone } from "$/public/store.js";
 import { ordered, within } from "$/public/lists.js";
-import { amount, clock, decimalsOf, latency, price } from "$/public/format.js";
+import { clock, latency } from "$/public/format.js";
+import { amount, decimalsOf, price } from "$/public/numbers.js";
 
 const SHOWN = 40;
 const COLUMNS = [

@@ -1,7 +1,7 @@
 // Chosen symbols: newest price, its change since the oldest bar that the server keeps, the last two minutes as a line.
 import { useEffect, useRef } from "react";
-import { moved, span } from "$/public/lists.js";
-import { decimalsOf, price, signed } from "$/public/format.js";
+import { moved } from "$/public/lists.js";
+import { decimalsOf, price, signed, span } from "$/public/numbers.js";
 
 const KEPT = 120;
 const WIDTH = 56;
