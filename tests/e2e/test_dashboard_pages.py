@@ -147,3 +147,27 @@ def test_change_table_and_file_are_of_the_history_however_long_a_tab_is_open(
     with page.expect_download() as download:
         page.get_by_role("button", name="CSV").click()
     assert len(Path(download.value.path()).read_text().splitlines()) == len(shown) + 1
+
+
+def test_a_symbol_is_chosen_only_where_one_was_typed_or_pointed_at(page: Page, dashboard: Dashboard) -> None:
+    first, many = next(symbols), [f"{next(symbols)}.Many" for _ in range(20)]
+    made = dashboard.put(first, range(20, 10, -1))
+    for symbol in many:
+        dashboard.topic.put(dashboard.bars(symbol, range(5, 4, -1)))
+    show(page, dashboard, first)
+    wait_for_bar(page, made[-1])
+    box = page.get_by_role("combobox", name="Symbol")
+    box.click()
+    page.wait_for_selector("[role=option]")
+    page.keyboard.press("Enter")
+    assert (page.evaluate(SYMBOL), box.input_value()) == (first, first)
+    box.click()
+    for _ in range(20):
+        page.keyboard.press("ArrowDown")
+    chosen = page.locator("[role=option][aria-selected=true]")
+    assert chosen.evaluate("o => o.offsetTop >= o.parentElement.scrollTop") is True
+    bottom = "o => o.offsetTop + o.offsetHeight <= o.parentElement.scrollTop + o.parentElement.clientHeight"
+    assert chosen.evaluate(bottom) is True
+    wanted = chosen.inner_text()
+    page.keyboard.press("Enter")
+    page.wait_for_function(f"{SYMBOL} === '{wanted}'")

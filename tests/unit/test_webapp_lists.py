@@ -35,6 +35,12 @@ def test_a_search_gives_what_begins_with_the_text_first():
     assert call("search", ["AWD", "WDC"], "", True) == ["AWD", "WDC"]
 
 
+def test_the_symbol_that_was_typed_comes_before_those_that_begin_with_it():
+    assert call("search", ["AT", "TSLA", "TT", "t", "T"], "T", False) == ["T", "t", "TSLA", "TT", "AT"]
+    assert call("search", ["TSLA", "T"], " t ", False) == ["T", "TSLA"]
+    assert call("search", ["TSLA", "T"], "t", True) == ["t", "T", "TSLA"]
+
+
 def test_a_symbol_beyond_the_listed_ones_is_the_first_that_is_found():
     assert call("search", ["AWD", "WDC"], "WD", True) == ["WD", "WDC", "AWD"]
     assert call("search", ["AWD", "WDC"], "WDC", True) == ["WDC"]
