@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 
 import reflex as rx
 
+from glue.core.ticks import is_symbol
 from glue.intake import now_ms
 from glue.settings import Settings
 from webapp import metrics
@@ -86,7 +87,7 @@ class Live(rx.State):
     feed: dict = {}
     badges: list[list[str]] = []
     hints: list[list[str]] = []
-    watch_text: str = rx.LocalStorage("", name="tapeline-watch")
+    watch_text: str = rx.LocalStorage("", name="tapeline-watch", sync=True)
     quotes: list[list] = []
     moves: list[list] = []
     sparks: dict[str, list] = {}
@@ -107,7 +108,8 @@ class Live(rx.State):
     def opened(self) -> rx.event.EventSpec:
         """Take the symbol from the address, if one is there, and begin to refresh."""
         asked = self.router.url.query_parameters.get("symbol", "")
-        self.symbol = asked or self.symbol
+        if is_symbol(asked):
+            self.symbol = asked
         self._is_chart = True
         return Live.follow
 
@@ -120,6 +122,8 @@ class Live(rx.State):
     @rx.event
     def toggle_watch(self, symbol: str) -> None:
         """Put a symbol on the watchlist, or take it off."""
+        if not is_symbol(symbol):
+            return
         watched = self._watched()
         kept = [name for name in watched if name != symbol] if symbol in watched else [*watched, symbol]
         self.watch_text = ",".join(kept[-MOST_WATCHED:]) or NOTHING
@@ -127,9 +131,10 @@ class Live(rx.State):
 
     @rx.event
     def choose(self, symbol: str) -> None:
-        """Show another symbol."""
-        self.symbol = symbol.strip()
-        self._start_view()
+        """Show another symbol; what cannot be the name of one is passed over."""
+        if is_symbol(symbol := symbol.strip()):
+            self.symbol = symbol
+            self._start_view()
 
     @rx.event
     def set_history(self, seconds: str) -> None:
@@ -206,16 +211,17 @@ class Live(rx.State):
     def _watched(self) -> list[str]:
         if self.watch_text == NOTHING:
             return []
-        return self.watch_text.split(",") if self.watch_text else self.symbols[:DEFAULT_WATCHED]
+        if not self.watch_text:
+            return self.symbols[:DEFAULT_WATCHED]
+        return [name for name in self.watch_text.split(",") if is_symbol(name)][-MOST_WATCHED:]
 
     def _push_quotes(self, *, with_sparks: bool = False) -> None:
-        """Set the newest close of each watched symbol; with its past where the page starts."""
+        """Set the newest close of each watched symbol; with its past at the start and in a new list."""
         watched = self._watched()
-        if with_sparks:
-            self.sparks = {symbol: spark(symbol) for symbol in watched}
-        elif watched == list(self._quoted):
+        if not with_sparks and watched == list(self._quoted):
             self._push_moves()
             return
+        self.sparks = {symbol: spark(symbol) for symbol in watched}
         self._quoted = {symbol: hub.cache.revision(symbol) for symbol in watched}
         self._set(quotes=[[symbol, *quote(symbol)] for symbol in watched], moves=[])
 

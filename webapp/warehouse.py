@@ -8,6 +8,7 @@ import msgspec
 import reflex as rx
 
 from glue import usage
+from glue.core.ticks import is_symbol
 from glue.core.usage import Use
 from glue.errors import TapelineError
 from glue.intake import now_ms
@@ -90,10 +91,11 @@ class Warehouse(rx.State):
 
     @rx.event
     async def choose(self, symbol: str) -> rx.event.EventSpec:
-        """Show another symbol."""
+        """Show another symbol; what cannot be the name of one is passed over."""
         live = await self.get_state(state.Live)
-        live.symbol = symbol.strip()
-        self._turn_to(live.symbol)
+        if is_symbol(symbol := symbol.strip()):
+            live.symbol = symbol
+            self._turn_to(symbol)
         return Warehouse.follow
 
     @rx.event(background=True)

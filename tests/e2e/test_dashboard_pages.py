@@ -4,11 +4,11 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 
 from glue.settings import Settings
 from tests.conftest import RunningStack
-from tests.e2e.dashboard import REFRESH_MS, Dashboard, put_minutes, show, symbols, wait_for_bar
+from tests.e2e.dashboard import REFRESH_MS, Dashboard, put_minutes, show, symbols, tabs, wait_for_bar
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 KEEP_SOCKETS = """
@@ -171,3 +171,23 @@ def test_a_symbol_is_chosen_only_where_one_was_typed_or_pointed_at(page: Page, d
     wanted = chosen.inner_text()
     page.keyboard.press("Enter")
     page.wait_for_function(f"{SYMBOL} === '{wanted}'")
+
+
+def test_tabs_share_the_watchlist_and_take_only_names_of_symbols(
+    browser: Browser, dashboard: Dashboard
+) -> None:
+    first, second = next(symbols), next(symbols)
+    for symbol in (first, second):
+        dashboard.put(symbol, range(20, 10, -1))
+    with tabs(browser, 2) as pages:
+        for page, symbol in zip(pages, (first, second), strict=True):
+            page.add_init_script("localStorage['tapeline-watch'] ??= '-'")
+            show(page, dashboard, symbol)
+        for page, symbol in zip(pages, (first, second), strict=True):
+            page.get_by_role("button", name=f"+ Watch {symbol}").click()
+            for other in pages:
+                other.locator(".quotes li", has_text=symbol).wait_for()
+        assert [page.locator(".quotes .who").all_inner_texts() for page in pages] == [[first, second]] * 2
+        choose(page, "A,B")
+        page.get_by_text("No symbol: up to 32").wait_for()
+        assert page.evaluate(SYMBOL) == second

@@ -47,6 +47,19 @@ def test_a_symbol_beyond_the_listed_ones_is_the_first_that_is_found():
     assert call("search", ["AWD", "WDC"], "WD", False) == ["WDC", "AWD"]
 
 
+def test_a_text_that_cannot_be_a_symbol_is_none():
+    texts = {
+        "EUR/USD": True,
+        "BINANCE:BTC-1.x_y": True,
+        "A,B": False,
+        "": False,
+        "X" * 33: False,
+        "A\n": False,
+    }
+    assert {text: call("isSymbol", text) for text in texts} == texts
+    assert call("search", ["AWD"], "A,B", True) == []
+
+
 def test_bars_that_were_there_before_come_last_whatever_the_direction():
     bars = [
         {"start_ts_ms": T0 + s, "receive_ms": at and T0 + at} for s, at in ((0, 900), (1, None), (2, 700))

@@ -65,6 +65,27 @@ def test_a_view_is_newer_than_all_that_a_tab_had_from_an_earlier_server(hub, mon
     assert page().feed["view"] > before.feed["view"] > T0
 
 
+def test_what_cannot_be_the_name_of_a_symbol_is_passed_over(hub):
+    opened = page("WDC")
+    for name in ("A,B", "<img>", "X" * 33, " "):
+        opened.choose(name)
+        opened.toggle_watch(name)
+    assert (opened.symbol, opened.watch_text) == ("WDC", "")
+    opened.watch_text = "A B,WDC,-x,<b>"
+    assert opened._watched() == ["WDC", "-x"]
+    opened.choose(" EUR/USD ")
+    assert opened.symbol == "EUR/USD"
+
+
+def test_a_watchlist_that_another_tab_changed_is_sent_with_its_past(hub):
+    take(hub, *(bar(second, name) for second in range(3) for name in ("WDC", "AAPL")))
+    opened = page("WDC")
+    opened.watch_text = "AAPL"
+    opened._push()
+    assert [one[0] for one in opened.quotes] == ["AAPL"]
+    assert len(opened.sparks["AAPL"]) == 3
+
+
 def test_a_tab_is_remembered_for_days_and_takes_little_when_it_is_gone(hub, monkeypatch):
     take(hub, *map(bar, range(600)))
     opened = page()

@@ -1,6 +1,6 @@
 // Choices at the top of the page: symbol, time zone, theme.
 import { useEffect, useId, useRef, useState } from "react";
-import { search } from "$/public/lists.js";
+import { isSymbol, search } from "$/public/lists.js";
 import { exchangeZone, keep, theme, useValue, zone } from "$/public/store.js";
 
 /** A search box over the symbols; any symbol can be typed in. `isCut`: there are more than those. */
@@ -10,6 +10,7 @@ export function SymbolPicker({ symbols, isCut, symbol, onPick }) {
   const [at, setAt] = useState(null); // null: nothing typed, no arrow used
   const list = useRef(null);
   const found = text === null ? [] : search(symbols, text, isCut);
+  const isRefused = found.length === 0 && Boolean(text?.trim()) && !isSymbol(text.trim());
   const pick = (name) => {
     setText(null);
     if (name && name !== symbol) onPick(name);
@@ -20,7 +21,8 @@ export function SymbolPicker({ symbols, isCut, symbol, onPick }) {
       if (text === null) setText("");
       setAt((now) => (now === null ? 0 : Math.max(0, Math.min(found.length - 1, now + (event.key === "ArrowDown" ? 1 : -1)))));
     } else if (event.key === "Enter") {
-      pick(at === null ? null : (found[at] ?? text));
+      if (isRefused) return;
+      pick(at === null ? null : (found[at] ?? text.trim()));
       event.currentTarget.blur();
     } else if (event.key === "Escape") {
       setText(null);
@@ -35,6 +37,8 @@ export function SymbolPicker({ symbols, isCut, symbol, onPick }) {
       <input
         role="combobox"
         aria-label="Symbol"
+        aria-invalid={isRefused}
+        aria-errormessage={isRefused ? `${id}-refused` : undefined}
         aria-expanded={found.length > 0}
         aria-controls={`${id}-list`}
         aria-autocomplete="list"
@@ -49,6 +53,11 @@ export function SymbolPicker({ symbols, isCut, symbol, onPick }) {
         onKeyDown={onKeyDown}
         onBlur={() => (setText(null), setAt(null))}
       />
+      {isRefused && (
+        <p id={`${id}-refused`} className="refused" role="alert">
+          No symbol: up to 32 letters, digits and _ . / : -
+        </p>
+      )}
       <ul ref={list} role="listbox" id={`${id}-list`} aria-label="Symbols" hidden={!found.length}>
         {found.map((name, i) => (
           <li

@@ -2,13 +2,16 @@
 
 const MOST_FOUND = 50;
 
+/** Whether a text can be the name of a symbol; as in glue/core/ticks.py. */
+export const isSymbol = (text) => /^[A-Za-z0-9_./:-]{1,32}$/.test(text);
+
 /** The symbol that is a text, those that begin with it, those that have it; where the list `isCut`, first what was typed. */
 export const search = (symbols, text, isCut) => {
   const typed = text.trim();
   const wanted = typed.toUpperCase();
   const hits = symbols.filter((name) => name.toUpperCase().includes(wanted));
   const begins = (name) => name.toUpperCase().startsWith(wanted);
-  const own = isCut && typed && !symbols.includes(typed) ? [typed] : [];
+  const own = isCut && isSymbol(typed) && !symbols.includes(typed) ? [typed] : [];
   const rank = (name) => (name === typed ? 0 : name.toUpperCase() === wanted ? 1 : begins(name) ? 2 : 3);
   return [...own, ...hits.sort((a, b) => rank(a) - rank(b))].slice(0, MOST_FOUND);
 };
