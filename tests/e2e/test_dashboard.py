@@ -5,7 +5,7 @@ import signal
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -313,6 +313,11 @@ def test_the_warehouse_page_draws_facts_in_the_zone_that_is_chosen(
     assert newest.inner_text() == "24 Nov 2026 10:29"
     page.get_by_role("combobox", name="Time zone").select_option("utc")
     assert newest.inner_text() == "24 Nov 2026 15:29"
+    asked = page.locator(".toolbar .count", has_text="as of")
+    assert re.fullmatch(r"as of \d\d:\d\d:\d\d", asked.inner_text())
+    page.clock.set_fixed_time(datetime.now(UTC) + timedelta(days=1))
+    page.get_by_role("combobox", name="Time zone").select_option("exchange")
+    assert re.fullmatch(r"as of \d\d \w+ \d{4} \d\d:\d\d:\d\d", asked.inner_text())
     assert_usable(page)
 
 
@@ -399,6 +404,9 @@ def test_a_tab_outlives_its_server(
             page.wait_for_selector(f".seg.here:text-is('{minutes} min')")
         wait_for_bar(page, made[-1])
     page.wait_for_selector("text=The dashboard does not answer")
+    assert page.locator(".pill").inner_text() == "NO CONNECTION"
+    colours = "name => [...document.querySelectorAll(`.badge .${name}`)].map(e => getComputedStyle(e).color)"
+    assert set(page.evaluate(colours, "value")) == set(page.evaluate(colours, "label"))
     picture(page, "state_dashboard_down")
     port = url.rsplit(":", 1)[1].strip("/")
     with running("-m", "webapp", "--port", port, cwd=tmp_path, env=env_of(settings)) as command:

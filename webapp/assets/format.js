@@ -24,12 +24,13 @@ export const clockMs = (ms) => (ms === null ? "–" : format({ ...CLOCK, fractio
 export const minute = (ms) => format({ hour: "2-digit", minute: "2-digit" }).format(ms);
 export const day = (ms) => format(DAY).format(ms);
 const MOMENT = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d)?Z$/;
-/** A text as it is, but a moment (ISO 8601 in UTC) as time of day, one without seconds with its day. */
+/** A text as it is, but a moment (ISO 8601 in UTC) as time of day; one without seconds or not of today with its day. */
 export const moment = (text) => {
   const [is, seconds] = MOMENT.exec(text) ?? [];
   if (!is) return text;
   const ms = Date.parse(text);
-  return seconds ? clock(ms) : `${day(ms)} ${minute(ms)}`;
+  if (!seconds) return `${day(ms)} ${minute(ms)}`;
+  return day(ms) === day(Date.now()) ? clock(ms) : `${day(ms)} ${clock(ms)}`;
 };
 
 /** A latency from one wall clock to another; none where one is unknown or the feed is of another day. */
