@@ -264,9 +264,8 @@ class Live(rx.State):
         if revision < self._revision:  # the topics began anew
             self._new_view()
         if newest is None or revision == self._revision:
-            nothing = self._message([], revision, 0, facts.is_current)
-            if not self._revision and self.feed != nothing:
-                self.feed = nothing
+            if not self._revision:
+                self._set(feed=self._message([], revision, 0, facts.is_current))
             return
         since_ms = newest.bar.start_ts_ms - self.history_s * 1000
         bars = hub.cache.bars(self.symbol, since_ms, self._revision)

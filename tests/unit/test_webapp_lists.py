@@ -102,6 +102,7 @@ def test_prices_have_the_decimals_that_they_need():
     bars = {price: [dict.fromkeys(("open", "high", "low", "close"), price)] for price in prices}
     assert {price: call("decimalsOf", bars[price], of="numbers") for price in prices} == prices
     assert call("price", 1e-8, 8, of="numbers") == "0.00000001"
+    assert call("signed", -3571.5, of="numbers") == "−3,571.50"  # noqa: RUF001
 
 
 def test_small_amounts_keep_their_first_digits():

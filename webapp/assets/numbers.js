@@ -22,7 +22,7 @@ export const amount = (value) => {
   if (size < 1) return value.toLocaleString("en-US", { maximumSignificantDigits: 4 });
   return value.toLocaleString("en-US", { maximumFractionDigits: size < 1000 ? 4 : 0 });
 };
-export const signed = (value, digits = 2) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(digits)}`;
+export const signed = (value, digits = 2) => `${value < 0 ? "−" : "+"}${price(Math.abs(value), digits)}`;
 
 /** How long a change took, in words. */
 export const span = (seconds) => {

@@ -58,7 +58,7 @@ export function Watchlist({ quotes, moves, sparks, symbol, onPick, onToggle }) {
 const withNewest = (line = [], at, close) => (close === null || line.at(-1)?.[0] === at ? line : [...line, [at, close]]);
 
 function Spark({ points }) {
-  if (points.length < 2) return <svg width={WIDTH} height={HEIGHT} aria-hidden="true" />;
+  if (points.length < 2) return <svg viewBox={`0 0 ${WIDTH} ${HEIGHT}`} preserveAspectRatio="none" height={HEIGHT} aria-hidden="true" />;
   const closes = points.map(([, close]) => close);
   const low = Math.min(...closes);
   const high = Math.max(...closes);
@@ -70,7 +70,7 @@ function Spark({ points }) {
     return `${x.toFixed(1)},${y.toFixed(1)}`;
   });
   return (
-    <svg width={WIDTH} height={HEIGHT} aria-hidden="true">
+    <svg viewBox={`0 0 ${WIDTH} ${HEIGHT}`} preserveAspectRatio="none" height={HEIGHT} aria-hidden="true">
       <polyline points={path.join(" ")} fill="none" stroke="currentColor" strokeWidth="1.2" />
     </svg>
   );
