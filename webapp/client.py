@@ -16,11 +16,12 @@ class _Client(rx.NoSSRComponent):
 
 
 class BarFeed(_Client):
-    """Takes what the server sends into the browser's store; shows nothing."""
+    """Takes what the server sends into the browser's store; names the symbol in the address."""
 
     library = "$/public/feed.jsx"
     tag = "BarFeed"
     feed: rx.Var[dict[str, Any]]
+    is_live: rx.Var[bool]
     on_gap: rx.EventHandler[rx.event.no_args_event_spec]
 
 
@@ -46,7 +47,7 @@ class SymbolPicker(_Client):
 
 
 class Watchlist(_Client):
-    """Chosen symbols with their newest price, its change and a line of the last two minutes.
+    """Chosen symbols with their newest price, its change since the oldest bar, and a line of two minutes.
 
     `moves` are rows of a symbol's place in `quotes` and what is new of it.
     """

@@ -88,11 +88,12 @@ def refresh() -> rx.Component:
 
 
 def pill() -> rx.Component:
-    """Return the condition of the whole in one word."""
+    """Return the condition of the whole in a word or two."""
     word = rx.match(Live.condition, *CONDITIONS, "…")
     return rx.el.div(
         rx.el.span(class_name="dot", aria_hidden="true"),
-        rx.cond(Live.is_live, word, "PAUSED"),
+        rx.el.span(rx.cond(Live.is_live, word, "PAUSED"), class_name="word"),
+        rx.connection_banner(rx.el.span("NO CONNECTION", class_name="offline")),
         class_name="pill " + rx.cond(Live.is_live, Live.condition, "paused").to(str),
         role="status",
     )

@@ -27,7 +27,7 @@ def live_page() -> rx.Component:
     """Return the page."""
     return frame(
         "Live",
-        BarFeed.create(feed=Live.feed, on_gap=Live.resync),
+        BarFeed.create(feed=Live.feed, is_live=Live.is_live, on_gap=Live.resync),
         rx.el.div(
             rx.el.section(
                 rx.el.h2("Watchlist"),

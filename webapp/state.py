@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 
 import reflex as rx
 
+from glue.core.ticks import is_symbol
 from glue.intake import now_ms
 from glue.settings import Settings
 from webapp import metrics
@@ -51,12 +52,13 @@ def row(cached: CachedBar) -> list[float | int | str | None]:
 
 
 def quote(symbol: str) -> list[float | int | None]:
-    """Return time in s, close, and change in % since the oldest bar that is kept; of the newest bar."""
+    """Return time in s and close of the newest bar, its change in % since the oldest, and over how many s."""
     newest, oldest = hub.cache.newest(symbol), hub.cache.oldest(symbol)
     if newest is None or oldest is None:
-        return [0, None, None]
+        return [0, None, None, 0]
     change = round(100 * (newest.bar.close / oldest.bar.open - 1), 2)
-    return [newest.bar.start_ts_ms // 1000, newest.bar.close, change]
+    span_s = (newest.bar.end_ts_ms - oldest.bar.start_ts_ms) // 1000
+    return [newest.bar.start_ts_ms // 1000, newest.bar.close, change, span_s]
 
 
 def spark(symbol: str) -> list[list[float]]:
@@ -85,7 +87,7 @@ class Live(rx.State):
     feed: dict = {}
     badges: list[list[str]] = []
     hints: list[list[str]] = []
-    watch_text: str = rx.LocalStorage("", name="tapeline-watch")
+    watch_text: str = rx.LocalStorage("", name="tapeline-watch", sync=True)
     quotes: list[list] = []
     moves: list[list] = []
     sparks: dict[str, list] = {}
@@ -106,7 +108,8 @@ class Live(rx.State):
     def opened(self) -> rx.event.EventSpec:
         """Take the symbol from the address, if one is there, and begin to refresh."""
         asked = self.router.url.query_parameters.get("symbol", "")
-        self.symbol = asked or self.symbol
+        if is_symbol(asked):
+            self.symbol = asked
         self._is_chart = True
         return Live.follow
 
@@ -119,6 +122,8 @@ class Live(rx.State):
     @rx.event
     def toggle_watch(self, symbol: str) -> None:
         """Put a symbol on the watchlist, or take it off."""
+        if not is_symbol(symbol):
+            return
         watched = self._watched()
         kept = [name for name in watched if name != symbol] if symbol in watched else [*watched, symbol]
         self.watch_text = ",".join(kept[-MOST_WATCHED:]) or NOTHING
@@ -126,9 +131,10 @@ class Live(rx.State):
 
     @rx.event
     def choose(self, symbol: str) -> None:
-        """Show another symbol."""
-        self.symbol = symbol.strip()
-        self._start_view()
+        """Show another symbol; what cannot be the name of one is passed over."""
+        if is_symbol(symbol := symbol.strip()):
+            self.symbol = symbol
+            self._start_view()
 
     @rx.event
     def set_history(self, seconds: str) -> None:
@@ -154,6 +160,8 @@ class Live(rx.State):
             self._generation += 1
             mine = self._generation
             token = self.router.session.client_token
+            if self._is_held():
+                return
             self._start_view()  # also while nothing moves: the browser has nothing yet
             if not self.is_live:
                 return
@@ -164,6 +172,9 @@ class Live(rx.State):
                 while (left_s := pace.left_s(hub.cache.revision(symbol) > seen, time.monotonic())) > 0:
                     await hub.changed(left_s)
                 if token not in open_sessions():
+                    async with self:
+                        if self._generation == mine:
+                            self._forget()
                     return
                 async with self:
                     if self._generation != mine or not self.is_live:
@@ -171,6 +182,14 @@ class Live(rx.State):
                     self._push()
                     pace.sent(self._revision > seen or symbol != self.symbol, time.monotonic())
                     symbol, seen = self.symbol, self._revision
+
+    def _forget(self) -> None:
+        """Drop what a tab that is gone was sent; if it comes back it gets everything again."""
+        self.feed, self.sparks = {}, {}
+
+    def _is_held(self) -> bool:
+        """Tell whether the chart is to stay as it is, as when a tab connects again whose refresh is off."""
+        return not self.is_live and self._is_chart and self.feed.get("symbol") == self.symbol
 
     def _start_view(self) -> None:
         self._new_view()
@@ -192,16 +211,17 @@ class Live(rx.State):
     def _watched(self) -> list[str]:
         if self.watch_text == NOTHING:
             return []
-        return self.watch_text.split(",") if self.watch_text else self.symbols[:DEFAULT_WATCHED]
+        if not self.watch_text:
+            return self.symbols[:DEFAULT_WATCHED]
+        return [name for name in self.watch_text.split(",") if is_symbol(name)][-MOST_WATCHED:]
 
     def _push_quotes(self, *, with_sparks: bool = False) -> None:
-        """Set the newest close of each watched symbol; with its past where the page starts."""
+        """Set the newest close of each watched symbol; with its past at the start and in a new list."""
         watched = self._watched()
-        if with_sparks:
-            self.sparks = {symbol: spark(symbol) for symbol in watched}
-        elif watched == list(self._quoted):
+        if not with_sparks and watched == list(self._quoted):
             self._push_moves()
             return
+        self.sparks = {symbol: spark(symbol) for symbol in watched}
         self._quoted = {symbol: hub.cache.revision(symbol) for symbol in watched}
         self._set(quotes=[[symbol, *quote(symbol)] for symbol in watched], moves=[])
 
@@ -244,17 +264,19 @@ class Live(rx.State):
         if revision < self._revision:  # the topics began anew
             self._new_view()
         if newest is None or revision == self._revision:
-            if not self._revision and self.feed.get("view") != self._view:
-                self.feed = self._message([], revision, 0)
+            if not self._revision:
+                self._set(feed=self._message([], revision, 0, facts.is_current))
             return
         since_ms = newest.bar.start_ts_ms - self.history_s * 1000
         bars = hub.cache.bars(self.symbol, since_ms, self._revision)
-        self.feed = self._message([row(cached) for cached in bars], revision, since_ms)
+        self.feed = self._message([row(cached) for cached in bars], revision, since_ms, facts.is_current)
         self._revision = revision
 
-    def _message(self, rows: list[list], revision: int, since_ms: int) -> dict:
+    def _message(self, rows: list[list], revision: int, since_ms: int, is_current: bool) -> dict:
         return {
             "symbol": self.symbol,
+            "history": self.history_s,
+            "is_current": is_current,
             "view": self._view,
             "after": self._revision,
             "revision": revision,

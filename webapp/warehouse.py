@@ -2,11 +2,13 @@
 
 import asyncio
 from datetime import UTC, datetime
+from math import ceil
 
 import msgspec
 import reflex as rx
 
 from glue import usage
+from glue.core.ticks import is_symbol
 from glue.core.usage import Use
 from glue.errors import TapelineError
 from glue.intake import now_ms
@@ -50,7 +52,9 @@ _answers: dict[str, Shared[Answer]] = {}
 
 def answer_of(symbol: str) -> Shared[Answer]:
     """Return the answer that all pages share; of the symbols the one asked for the longest ago goes."""
-    shared = _answers.pop(symbol, None) or Shared(lambda: ask(symbol))
+    shared = _answers.pop(symbol, None) or Shared(
+        lambda: ask(symbol), has_failed=lambda answer: bool(answer.error)
+    )
     _answers[symbol] = shared
     while len(_answers) > MOST_SYMBOLS:
         del _answers[next(iter(_answers))]
@@ -66,8 +70,7 @@ async def is_due(answer: Shared[Answer]) -> bool:
         is_fresh = await flushes.is_fresh()
     except TapelineError:  # the top of the page says so
         return False
-    age_s = answer.age_s
-    return age_s is None or (is_fresh and age_s >= LEAST_S - JITTER_S)
+    return answer.is_empty or (is_fresh and not answer.left_s(LEAST_S - JITTER_S))
 
 
 class Warehouse(rx.State):
@@ -76,6 +79,8 @@ class Warehouse(rx.State):
     symbol: str = ""
     asked: str = ""
     error: str = ""
+    failed: str = ""
+    again: str = ""
     is_asking: bool = False
     columns: list[list[str]] = [[] for _ in QUERIES]
     rows: list[list[list[str]]] = [[] for _ in QUERIES]
@@ -86,16 +91,21 @@ class Warehouse(rx.State):
 
     @rx.event
     async def choose(self, symbol: str) -> rx.event.EventSpec:
-        """Show another symbol."""
-        self.symbol = symbol.strip()
+        """Show another symbol; what cannot be the name of one is passed over."""
         live = await self.get_state(state.Live)
-        live.symbol = self.symbol
+        if is_symbol(symbol := symbol.strip()):
+            live.symbol = symbol
+            self._turn_to(symbol)
         return Warehouse.follow
 
     @rx.event(background=True)
     async def refresh(self) -> None:
-        """Ask again, unless that was done within five minutes."""
-        await self._ask(LEAST_S)
+        """Ask again, unless that was done within five minutes: then say from when on."""
+        async with self:
+            left_s = answer_of(self.symbol).left_s(LEAST_S) if self.symbol else 0.0
+            self.again = moment(now_ms() + ceil(left_s) * 1000) if left_s else ""
+        if not left_s:
+            await self._ask(LEAST_S)
 
     @rx.event(background=True)
     async def follow(self) -> None:
@@ -106,7 +116,7 @@ class Warehouse(rx.State):
             live = await self.get_state(state.Live)
             if not live.symbol:
                 live.symbol = next(iter(state.hub.cache.symbols()), "")
-            self.symbol = live.symbol
+            self._turn_to(live.symbol)
             token = self.router.session.client_token
         await self._ask(float("inf"))
         while True:
@@ -120,6 +130,16 @@ class Warehouse(rx.State):
             if is_live and await is_due(answer_of(symbol)):
                 await self._ask(LEAST_S - JITTER_S)
 
+    def _turn_to(self, symbol: str) -> None:
+        """Show a symbol; what is known of another one goes."""
+        if symbol == self.symbol:
+            return
+        self.symbol = symbol
+        self.asked = self.error = self.failed = self.again = ""
+        self.columns = [[] for _ in QUERIES]
+        self.rows = [[] for _ in QUERIES]
+        self.points = [[] for _ in QUERIES]
+
     async def _ask(self, not_older_than_s: float) -> None:
         async with self:
             symbol = self.symbol
@@ -128,15 +148,20 @@ class Warehouse(rx.State):
             return
         answer = await answer_of(symbol).get(not_older_than_s)
         async with self:
-            self.is_asking = False
             if self.symbol != symbol:
                 return
-            self.asked = f"{datetime.fromtimestamp(answer.at_ms / 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
-            self.error = answer.error
+            self.is_asking, self.again = False, ""
+            self.error, self.failed = answer.error, moment(answer.at_ms)
             if not answer.error:
+                self.asked = moment(answer.at_ms)
                 self.columns = [mart.columns for mart in answer.marts]
                 self.rows = [mart.rows for mart in answer.marts]
                 self.points = [mart.points for mart in answer.marts]
+
+
+def moment(ms: int) -> str:
+    """Return a time in ms since 1970 as the page takes it."""
+    return f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def warehouse_page() -> rx.Component:
@@ -157,6 +182,16 @@ def warehouse_page() -> rx.Component:
                 Warehouse.asked != "",
                 rx.el.span("as of ", Moment.create(text=Warehouse.asked), class_name="count"),
             ),
+            rx.cond(
+                Warehouse.again != "",
+                rx.el.span(
+                    "asks again from ",
+                    Moment.create(text=Warehouse.again),
+                    " on",
+                    class_name="count again",
+                    role="status",
+                ),
+            ),
             rx.el.div(class_name="spring"),
             rx.el.span("Snowflake: ", Warehouse.where, class_name="count"),
             class_name="toolbar panel bar",
@@ -166,6 +201,7 @@ def warehouse_page() -> rx.Component:
             rx.el.div(
                 rx.el.strong("The warehouse has no answer"),
                 rx.el.span(Warehouse.error),
+                rx.el.span("asked at ", Moment.create(text=Warehouse.failed)),
                 class_name="notice kafka_down",
                 role="alert",
             ),
@@ -174,13 +210,20 @@ def warehouse_page() -> rx.Component:
     )
 
 
+EMPTY = rx.cond(
+    Warehouse.asked != "",
+    "no rows",
+    rx.cond(Warehouse.error != "", "not known", rx.cond(Warehouse.symbol != "", "asking …", "no symbol")),
+)
+
+
 def mart(i: int, title: str) -> rx.Component:
     """Return one answer: drawn, where it has a drawing, and as a table."""
     return rx.el.section(
         rx.el.h2(title),
         rx.cond(Warehouse.points[i].length() > 1, drawing(i, title)) if title in DRAWN else None,
         Rows.create(
-            heads=Warehouse.columns[i], rows=Warehouse.rows[i], coloured=-1, is_plain=False, empty="no rows"
+            heads=Warehouse.columns[i], rows=Warehouse.rows[i], coloured=-1, is_plain=False, empty=EMPTY
         ),
         class_name="panel wide" if i == len(QUERIES) - 1 else "panel",
         aria_label=title,

@@ -1,6 +1,7 @@
 """What the warehouse says of one symbol, and of who moved most: facts and views of MART, as rows of text."""
 
 import time
+from collections import defaultdict
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -29,6 +30,8 @@ _CANDLES = ("START", "OPEN", "HIGH", "LOW", "CLOSE", "VWAP")
 _BANDS = ("START", "LOG_RETURN", "RETURN_MA_20", "RETURN_LOWER_BAND", "RETURN_UPPER_BAND")
 DRAWN = {"Minutes": _CANDLES, "Five minutes": _CANDLES, "Volatility bands": _BANDS}
 """Columns that are drawn, the time first."""
+MOST_DECIMALS = 8
+"""Those of the columns of facts."""
 
 
 class Mart(msgspec.Struct, frozen=True):
@@ -64,7 +67,8 @@ def read_marts(settings: Settings, symbol: str) -> tuple[list[Mart], float]:
                 rows = cursor.fetchall()
                 drawn = [names.index(name) for name in DRAWN.get(title, ())]
                 columns = [name.lower().replace("_", " ") for name in names]
-                marts.append(Mart(title, columns, as_text(rows), as_points(rows, drawn)))
+                by = names.index("SYMBOL") if "SYMBOL" in names else None
+                marts.append(Mart(title, columns, as_text(rows, by), as_points(rows, drawn)))
         except Error as error:
             raise TapelineError(
                 f"{where(settings)}: {message(error)}; `python -m glue.deploy snowflake` makes it"
@@ -73,10 +77,21 @@ def read_marts(settings: Settings, symbol: str) -> tuple[list[Mart], float]:
     return marts, took_s
 
 
-def as_text(rows: list[Any]) -> list[list[str]]:
-    """Return rows as text: the numbers of a column with the decimals that one of them needs, six at most."""
-    columns = [list(map(_simple, column)) for column in zip(*rows, strict=True)]
-    return [list(row) for row in zip(*map(_column, columns), strict=True)]
+def as_text(rows: list[Any], by: int | None = None) -> list[list[str]]:
+    """Return rows as text: the numbers of a column with the decimals that one of them needs, eight at most.
+
+    Where `by` is the column of the symbol, each symbol's numbers have those that they need.
+    """
+    needs: defaultdict[tuple[Any, int], int] = defaultdict(int)
+    for row in rows:
+        for i, value in enumerate(row):
+            if isinstance(value, float | Decimal):
+                name = None if by is None else row[by]
+                needs[name, i] = max(needs[name, i], _decimals(value))
+    return [
+        [_text(value, needs[None if by is None else row[by], i]) for i, value in enumerate(row)]
+        for row in rows
+    ]
 
 
 def as_points(rows: list[Any], columns: list[int]) -> list[list[float | None]]:
@@ -90,20 +105,14 @@ def _number(value: Any) -> float | None:
     return None if value is None else float(value)
 
 
-def _simple(value: Any) -> Any:
-    return float(value) if isinstance(value, Decimal) else value
-
-
-def _column(values: list[Any]) -> list[str]:
-    numbers = [value for value in values if isinstance(value, float)]
-    decimals = max((len(f"{n:.6f}".rstrip("0").partition(".")[2]) for n in numbers), default=0)
-    return [_text(value, decimals) for value in values]
+def _decimals(number: float | Decimal) -> int:
+    return len(f"{number:.{MOST_DECIMALS}f}".rstrip("0").partition(".")[2])
 
 
 def _text(value: Any, decimals: int) -> str:
     if value is None:
         return "-"
-    if isinstance(value, float):
+    if isinstance(value, float | Decimal):
         return f"{value:,.{decimals}f}"
     if isinstance(value, int):
         return f"{value:,}"

@@ -2,24 +2,32 @@
 
 import json
 import os
+import re
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 
 from glue.core.bars import Bar
 from glue.settings import Settings
 from tests.processes import Command, until
 from tests.unit.dashboard_bars import bar
-from tests.warehouse import BarTopic
+from tests.warehouse import BarTopic, query
 
+REFRESH_MS = 200
+DESK = {"width": 1440, "height": 900}
 NEWEST = "globalThis.tapeline?.book.value.bars.at(-1)?.start_ts_ms"
 PICTURES = os.environ.get("DASHBOARD_PICTURES")
 """A folder that keeps what the pages looked like."""
+symbols = (f"T{i}" for i in count(1))
 
 
 @dataclass
@@ -89,3 +97,37 @@ def picture(page: Page, name: str) -> None:
     """Keep what the page looks like now, where pictures are wanted."""
     if PICTURES:
         page.screenshot(path=Path(PICTURES) / f"{name}.png")
+
+
+def put_minutes(settings: Settings, symbol: str, count: int) -> None:
+    """Write minutes from 10:00 in New York on, as glue.rollup does."""
+    rows = []
+    for minute in range(count):
+        start = datetime(2026, 11, 24, 15, minute, tzinfo=UTC)
+        ms, close = round(start.timestamp() * 1000), 50 + (minute * 7) % 5
+        rows.append(
+            f"('{symbol}-{ms}-60s', '{symbol}', '{start:%Y-%m-%d %H:%M:%S}', {ms}, {ms + 60_000}, "
+            f"50, {close + 1}, 49, {close}, 100, 5000, {close}, 10, 30, 0)"
+        )
+    query(
+        settings,
+        "INSERT INTO CORE.FACT_TICKS_60S (BAR_ID, SYMBOL, START_TS, START_TS_MS, END_TS_MS, OPEN, HIGH, LOW, "
+        f"CLOSE, VOLUME, NOTIONAL, VWAP, TRADE_COUNT, BAR_COUNT, MAX_LATENESS_MS) VALUES {', '.join(rows)}",
+    )
+
+
+@contextmanager
+def tabs(browser: Browser, count: int) -> Iterator[list[Page]]:
+    """Open tabs that must not complain on their console, nor ask another host for anything."""
+    context = browser.new_context(viewport=DESK, color_scheme="dark")
+    problems: list[str] = []
+    hosts: set[str] = set()
+    context.on("console", lambda m: problems.append(m.text) if m.type in ("error", "warning") else None)
+    context.on("weberror", lambda error: problems.append(str(error.error)))
+    context.on("request", lambda r: hosts.add(re.sub(r"^(\w+:/*[^/:]*).*", r"\1", r.url)))
+    try:
+        yield [context.new_page() for _ in range(count)]
+    finally:
+        context.close()
+    assert problems == []
+    assert hosts <= {"http://127.0.0.1", "blob:http://127.0.0.1", "data:image", "blob:http"}

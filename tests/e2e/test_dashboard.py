@@ -4,86 +4,36 @@ import re
 import signal
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
-from itertools import count
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from glue.core.bars import Bar
 from glue.settings import Settings
 from tests.conftest import RunningStack
-from tests.e2e.dashboard import NEWEST, Dashboard, assert_usable, picture, show, wait_for_bar
+from tests.e2e.dashboard import (
+    DESK,
+    NEWEST,
+    REFRESH_MS,
+    Dashboard,
+    assert_usable,
+    picture,
+    put_minutes,
+    show,
+    symbols,
+    tabs,
+    wait_for_bar,
+)
 from tests.processes import Command, env_of, running
-from tests.warehouse import BarTopic, query
+from tests.warehouse import BarTopic
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run")
-FLAGS += ("--disable-background-networking", "--renderer-process-limit=4")
-REFRESH_MS = 200
-DESK = {"width": 1440, "height": 900}
 TABS = 20
 MOST_BARS_OF_A_PAGE = 1200
 """TRIM_AT of webapp/assets/store.js."""
-symbols = (f"T{i}" for i in count(1))
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> None:
-    command = Command("-m", "webapp", "build", cwd=tmp_path_factory.mktemp("build"))
-    assert command.wait(400) == 0, command.output
-
-
-@pytest.fixture(scope="module")
-def dashboard(
-    stack: RunningStack, built: None, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Dashboard]:
-    settings = stack.settings(dashboard_refresh_ms=REFRESH_MS, dashboard_port=0)
-    # Nothing to build with: what was built is served.
-    env = env_of(settings) | {"PATH": "/nonexistent"}
-    with running("-m", "webapp", cwd=tmp_path_factory.mktemp("dashboard"), env=env) as command:
-        url = command.wait_for("serving ").split()[-1]
-        yield Dashboard(url, settings, BarTopic(settings), command)
-        assert "Traceback" not in command.output, command.output
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if not CHROMIUM.exists():
-        pytest.skip(f"there is no {CHROMIUM} (apt-get install chromium)")
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=str(CHROMIUM), args=list(FLAGS))
-        yield started
-        started.close()
-
-
-@contextmanager
-def tabs(browser: Browser, count: int) -> Iterator[list[Page]]:
-    """Open tabs that must not complain on their console, nor ask another host for anything."""
-    context = browser.new_context(viewport=DESK, color_scheme="dark")
-    problems: list[str] = []
-    hosts: set[str] = set()
-    context.on("console", lambda m: problems.append(m.text) if m.type in ("error", "warning") else None)
-    context.on("weberror", lambda error: problems.append(str(error.error)))
-    context.on("request", lambda r: hosts.add(re.sub(r"^(\w+:/*[^/:]*).*", r"\1", r.url)))
-    try:
-        yield [context.new_page() for _ in range(count)]
-    finally:
-        context.close()
-    assert problems == []
-    assert hosts <= {"http://127.0.0.1", "blob:http://127.0.0.1", "data:image", "blob:http"}
-
-
-@pytest.fixture
-def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
-    """A tab as others are; it leaves a picture."""
-    with tabs(browser, 1) as (tab,):
-        yield tab
-        picture(tab, re.sub(r"\W+", "_", request.node.name))
 
 
 def test_a_produced_bar_is_painted(page: Page, dashboard: Dashboard) -> None:
@@ -363,24 +313,12 @@ def test_the_warehouse_page_draws_facts_in_the_zone_that_is_chosen(
     assert newest.inner_text() == "24 Nov 2026 10:29"
     page.get_by_role("combobox", name="Time zone").select_option("utc")
     assert newest.inner_text() == "24 Nov 2026 15:29"
+    asked = page.locator(".toolbar .count", has_text="as of")
+    assert re.fullmatch(r"as of \d\d:\d\d:\d\d", asked.inner_text())
+    page.clock.set_fixed_time(datetime.now(UTC) + timedelta(days=1))
+    page.get_by_role("combobox", name="Time zone").select_option("exchange")
+    assert re.fullmatch(r"as of \d\d \w+ \d{4} \d\d:\d\d:\d\d", asked.inner_text())
     assert_usable(page)
-
-
-def put_minutes(settings: Settings, symbol: str, count: int) -> None:
-    """Write minutes from 10:00 in New York on, as glue.rollup does."""
-    rows = []
-    for minute in range(count):
-        start = datetime(2026, 11, 24, 15, minute, tzinfo=UTC)
-        ms, close = round(start.timestamp() * 1000), 50 + (minute * 7) % 5
-        rows.append(
-            f"('{symbol}-{ms}-60s', '{symbol}', '{start:%Y-%m-%d %H:%M:%S}', {ms}, {ms + 60_000}, "
-            f"50, {close + 1}, 49, {close}, 100, 5000, {close}, 10, 30, 0)"
-        )
-    query(
-        settings,
-        "INSERT INTO CORE.FACT_TICKS_60S (BAR_ID, SYMBOL, START_TS, START_TS_MS, END_TS_MS, OPEN, HIGH, LOW, "
-        f"CLOSE, VOLUME, NOTIONAL, VWAP, TRADE_COUNT, BAR_COUNT, MAX_LATENESS_MS) VALUES {', '.join(rows)}",
-    )
 
 
 def test_a_page_on_which_nothing_moves_says_why(
@@ -466,6 +404,9 @@ def test_a_tab_outlives_its_server(
             page.wait_for_selector(f".seg.here:text-is('{minutes} min')")
         wait_for_bar(page, made[-1])
     page.wait_for_selector("text=The dashboard does not answer")
+    assert page.locator(".pill").inner_text() == "NO CONNECTION"
+    colours = "name => [...document.querySelectorAll(`.badge .${name}`)].map(e => getComputedStyle(e).color)"
+    assert set(page.evaluate(colours, "value")) == set(page.evaluate(colours, "label"))
     picture(page, "state_dashboard_down")
     port = url.rsplit(":", 1)[1].strip("/")
     with running("-m", "webapp", "--port", port, cwd=tmp_path, env=env_of(settings)) as command:

@@ -80,16 +80,54 @@ def test_an_answer_is_shared_until_it_is_too_old():
 
     async def ask() -> None:
         shared = Shared(make, lambda: now[0])
-        assert shared.age_s is None
+        assert shared.is_empty
         assert await asyncio.gather(*[shared.get(300) for _ in range(20)]) == [1] * 20
         now[0] += 299
-        assert (await shared.get(300), shared.age_s) == (1, 299)
+        assert (await shared.get(300), shared.left_s(300)) == (1, 1)
         assert await shared.get(float("inf")) == 1
         now[0] += 1
         assert await shared.get(300) == 2
 
     asyncio.run(ask())
     assert made == [100.0, 400.0]
+
+
+def test_a_failed_answer_is_kept_for_ten_seconds_after_it_came():
+    now, answers = [100.0], ["no", "no", "yes"]
+
+    def make() -> str:
+        now[0] += 60
+        return answers.pop(0)
+
+    async def ask() -> None:
+        shared = Shared(make, lambda: now[0], has_failed=lambda answer: answer == "no")
+        assert await asyncio.gather(*[shared.get(300) for _ in range(20)]) == ["no"] * 20
+        now[0] += 9
+        assert (await shared.get(float("inf")), shared.left_s(300)) == ("no", 1)
+        now[0] += 1
+        assert await shared.get(float("inf")) == "no"
+        now[0] += 10
+        assert await shared.get(300) == "yes"
+        now[0] += 100
+        assert (await shared.get(300), shared.left_s(300)) == ("yes", 140)
+
+    asyncio.run(ask())
+    assert answers == []
+
+
+def test_nothing_of_a_symbol_is_shown_under_the_name_of_another_one():
+    page = warehouse.Warehouse(_reflex_internal_init=True)
+    page._turn_to("AAPL")
+    assert page.asked == ""
+    page.asked = page.failed = page.again = "2026-11-24T15:00:00Z"
+    page.error, page.columns, page.rows = "no", [["start"]], [[["1"]]]
+    page.points = [[[1.0, 2.0]]]
+    page._turn_to("AAPL")
+    assert page.rows == [[["1"]]]
+    page._turn_to("NVDA")
+    nothing = [[] for _ in warehouse.QUERIES]
+    assert (page.symbol, page.columns, page.rows, page.points) == ("NVDA", nothing, nothing, nothing)
+    assert (page.asked, page.error, page.failed, page.again) == ("", "", "", "")
 
 
 def test_a_flush_is_fresh_for_ten_seconds_and_only_where_it_was_seen_to_happen():
@@ -131,10 +169,21 @@ def test_numbers_of_a_column_have_the_decimals_that_one_of_them_needs():
         (date(2026, 11, 24), Decimal("1189.12500000"), 2, Decimal("1.00"), 0.1234567),
     ]
     assert as_text(rows) == [
-        ["2026-11-24T21:01Z", "189.500", "1,795", "-", "0.250000"],
-        ["2026-11-24", "1,189.125", "2", "1", "0.123457"],
+        ["2026-11-24T21:01Z", "189.500", "1,795", "-", "0.2500000"],
+        ["2026-11-24", "1,189.125", "2", "1", "0.1234567"],
     ]
     assert as_text([]) == []
+
+
+def test_each_symbol_of_a_table_has_the_decimals_that_it_needs():
+    rows = [
+        (1, "SHIB", Decimal("0.00000001"), Decimal("0.00000003"), 200.0),
+        (2, "AAPL", Decimal("189.20000000"), Decimal("1189.25000000"), 0.25),
+    ]
+    assert as_text(rows, 1) == [
+        ["1", "SHIB", "0.00000001", "0.00000003", "200"],
+        ["2", "AAPL", "189.2", "1,189.25", "0.25"],
+    ]
 
 
 def test_points_are_numbers_oldest_first():

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from reflex.istate.manager.memory import StateManagerMemory
 from reflex.state import StateUpdate
 from reflex.utils.format import json_dumps
 
@@ -16,6 +17,7 @@ from glue.settings import Settings
 from tests.unit.dashboard_bars import T0, bar
 from webapp import pipeline, state
 from webapp.hub import Hub
+<<<<<<< HEAD
 from webapp.shared import Shared
 
 STATUS = Status(
@@ -23,6 +25,9 @@ STATUS = Status(
     publish_latency=Latency(0), bar_latency=Latency(0), dead_letters={},
     warehouse=Warehouse(0, 0, Latency(0)), connectors=[], service_levels=[],
 )  # fmt: skip
+=======
+from webapp.rxconfig import config
+>>>>>>> 9ce7048ebc6d7638ba4c8b57ea01e64b368cf8ae
 
 
 @pytest.fixture
@@ -53,6 +58,12 @@ def test_a_page_is_sent_all_bars_once_and_then_what_changed(hub):
     assert opened.feed["after"] < opened.feed["revision"]
 
 
+def test_a_quote_tells_over_how_long_its_change_is(hub):
+    take(hub, bar(0), bar(59, close=44.0))
+    assert state.quote("WDC") == [T0 // 1000 + 59, 44.0, 10.0, 60]
+    assert state.quote("NONE") == [0, None, None, 0]
+
+
 def test_the_progress_of_the_fill_is_told(hub):
     assert page().filled == 0
     hub.connected(0.436, 0)
@@ -69,6 +80,38 @@ def test_a_view_is_newer_than_all_that_a_tab_had_from_an_earlier_server(hub, mon
     before._start_view()
     monkeypatch.setattr(state, "now_ms", lambda: T0 + 3000)
     assert page().feed["view"] > before.feed["view"] > T0
+
+
+def test_what_cannot_be_the_name_of_a_symbol_is_passed_over(hub):
+    opened = page("WDC")
+    for name in ("A,B", "<img>", "X" * 33, " "):
+        opened.choose(name)
+        opened.toggle_watch(name)
+    assert (opened.symbol, opened.watch_text) == ("WDC", "")
+    opened.watch_text = "A B,WDC,-x,<b>"
+    assert opened._watched() == ["WDC", "-x"]
+    opened.choose(" EUR/USD ")
+    assert opened.symbol == "EUR/USD"
+
+
+def test_a_watchlist_that_another_tab_changed_is_sent_with_its_past(hub):
+    take(hub, *(bar(second, name) for second in range(3) for name in ("WDC", "AAPL")))
+    opened = page("WDC")
+    opened.watch_text = "AAPL"
+    opened._push()
+    assert [one[0] for one in opened.quotes] == ["AAPL"]
+    assert len(opened.sparks["AAPL"]) == 3
+
+
+def test_a_tab_is_remembered_for_days_and_takes_little_when_it_is_gone(hub, monkeypatch):
+    take(hub, *map(bar, range(600)))
+    opened = page()
+    opened._forget()
+    assert len(json_dumps(opened.dict())) < 5000
+    opened._start_view()
+    assert len(opened.feed["bars"]) == 301
+    monkeypatch.setattr("reflex.istate.manager.get_config", lambda: config)
+    assert StateManagerMemory().token_expiration >= 3 * 86_400
 
 
 @pytest.mark.parametrize("watched", [1, state.MOST_WATCHED])
@@ -98,7 +141,7 @@ def test_a_page_takes_less_than_a_kilobyte_a_second(hub, watched):
         opened._push()
         assert {"badges", "feed", "moves"} <= opened.dirty_vars
         sizes.append(len(json_dumps(StateUpdate(delta=opened.get_delta()), separators=(",", ":"))))
-        prices |= {names[place]: at for place, at, _, _ in opened.moves}
+        prices |= {names[place]: at for place, at, *_ in opened.moves}
     assert max(sizes) < 1000
     assert min(prices.values()) >= T0 // 1000 + 17  # each of them moves every three seconds
 

@@ -2,8 +2,9 @@
 import { useEffect, useRef, useState } from "react";
 import { CandlestickSeries, HistogramSeries, LineSeries, createChart } from "lightweight-charts";
 import { book, pointed, theme, useValue, zone } from "$/public/store.js";
-import { clock, decimalsOf } from "$/public/format.js";
+import { clock } from "$/public/format.js";
 import { candleLook, colour, look, priceFormat, times } from "$/public/look.js";
+import { decimalsOf } from "$/public/numbers.js";
 
 const RIGHT_BARS = 4;
 const KEY_STEP = 0.15;
@@ -65,12 +66,13 @@ class Drawing {
       }
       return;
     }
-    const held = change === "merge" && !this.isAtEnd() ? this.chart.timeScale().getVisibleRange() : null;
+    const seen = change === "merge" && !this.isAtEnd() ? this.chart.timeScale().getVisibleRange() : null;
+    const isThere = seen && bars.length > 0 && seen.to > bars[0].start_ts_ms / 1000;
     this.candles.setData(bars.map(toCandle));
     this.volume.setData(bars.map(toVolume));
     this.vwap.setData(bars.map(toVwap));
-    if (held) this.chart.timeScale().setVisibleRange(held);
-    else if (change === "reset") this.showLast(seconds);
+    if (isThere) this.chart.timeScale().setVisibleRange(seen);
+    else if (seen || change === "reset") this.showLast(seconds);
   }
 
   isAtEnd() {

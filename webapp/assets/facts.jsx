@@ -2,8 +2,8 @@
 import { useEffect, useRef } from "react";
 import { CandlestickSeries, LineSeries, createChart } from "lightweight-charts";
 import { exchangeZone, theme, useValue, zone } from "$/public/store.js";
-import { decimalsOf } from "$/public/format.js";
 import { candleLook, colour, look, priceFormat, times } from "$/public/look.js";
+import { decimalsOf } from "$/public/numbers.js";
 
 /** `points` are rows of a time in s, open, high, low, close and VWAP, the oldest first. */
 export function FactChart({ label, points }) {

@@ -1,4 +1,4 @@
-// Numbers and times as the page writes them.
+// Times as the page writes them.
 import { exchangeZone, zone } from "$/public/store.js";
 
 const HISTORICAL_MS = 86_400_000;
@@ -24,27 +24,15 @@ export const clockMs = (ms) => (ms === null ? "–" : format({ ...CLOCK, fractio
 export const minute = (ms) => format({ hour: "2-digit", minute: "2-digit" }).format(ms);
 export const day = (ms) => format(DAY).format(ms);
 const MOMENT = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d)?Z$/;
-/** A text as it is, but a moment (ISO 8601 in UTC) as time of day, one without seconds with its day. */
+/** A text as it is, but a moment (ISO 8601 in UTC) as time of day; one without seconds or not of today with its day. */
 export const moment = (text) => {
   const [is, seconds] = MOMENT.exec(text) ?? [];
   if (!is) return text;
   const ms = Date.parse(text);
-  return seconds ? clock(ms) : `${day(ms)} ${minute(ms)}`;
+  if (!seconds) return `${day(ms)} ${minute(ms)}`;
+  return day(ms) === day(Date.now()) ? clock(ms) : `${day(ms)} ${clock(ms)}`;
 };
 
-/** How many decimals the prices of some bars have, two to eight. */
-export const decimalsOf = (bars) => {
-  let most = 2;
-  for (const bar of bars.slice(-50)) {
-    for (const price of [bar.open, bar.high, bar.low, bar.close]) {
-      while (most < 8 && Math.abs(price * 10 ** most - Math.round(price * 10 ** most)) > 1e-4) most += 1;
-    }
-  }
-  return most;
-};
-export const price = (value, decimals) => value.toLocaleString("en-US", { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
-export const amount = (value) => value.toLocaleString("en-US", { maximumFractionDigits: Math.abs(value) < 1000 ? 4 : 0 });
-export const signed = (value, digits = 2) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(digits)}`;
 /** A latency from one wall clock to another; none where one is unknown or the feed is of another day. */
 export const latency = (from, to) =>
   from === null || to === null || to - from >= HISTORICAL_MS ? "–" : `${(to - from).toLocaleString("en-US")} ms`;

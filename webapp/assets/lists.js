@@ -2,14 +2,24 @@
 
 const MOST_FOUND = 50;
 
-/** Symbols that begin with a text, then those that have it; where the list `isCut`, first what was typed. */
+/** Whether a text can be the name of a symbol; as in glue/core/ticks.py. */
+export const isSymbol = (text) => /^[A-Za-z0-9_./:-]{1,32}$/.test(text);
+
+/** The symbol that is a text, those that begin with it, those that have it; where the list `isCut`, first what was typed. */
 export const search = (symbols, text, isCut) => {
-  const wanted = text.toUpperCase();
+  const typed = text.trim();
+  const wanted = typed.toUpperCase();
   const hits = symbols.filter((name) => name.toUpperCase().includes(wanted));
   const begins = (name) => name.toUpperCase().startsWith(wanted);
-  const typed = text.trim();
-  const own = isCut && typed && !symbols.includes(typed) ? [typed] : [];
-  return [...own, ...hits.filter(begins), ...hits.filter((name) => !begins(name))].slice(0, MOST_FOUND);
+  const own = isCut && isSymbol(typed) && !symbols.includes(typed) ? [typed] : [];
+  const rank = (name) => (name === typed ? 0 : name.toUpperCase() === wanted ? 1 : begins(name) ? 2 : 3);
+  return [...own, ...hits.sort((a, b) => rank(a) - rank(b))].slice(0, MOST_FOUND);
+};
+
+/** The bars of the last `seconds` before the newest one, whatever a tab has gathered. */
+export const within = (bars, seconds) => {
+  const since = (bars.at(-1)?.start_ts_ms ?? 0) - seconds * 1000;
+  return bars.slice(bars.findIndex((bar) => bar.start_ts_ms >= since));
 };
 
 const keyOf = (bar, by) => {

@@ -1,14 +1,17 @@
 // The newest bar in numbers: its price above the chart, all its fields beside it.
 import { useEffect, useState } from "react";
 import { book, exchangeZone, paints, pointed, useValue, zone } from "$/public/store.js";
-import { amount, clock, clockMs, day, decimalsOf, latency, price, signed } from "$/public/format.js";
+import { within } from "$/public/lists.js";
+import { clock, clockMs, day, latency } from "$/public/format.js";
+import { amount, decimalsOf, price, signed, span } from "$/public/numbers.js";
 
 export function LastPrice() {
-  const { bars } = useValue(book);
+  const { bars, history } = useValue(book);
   const last = bars.at(-1);
   if (!last) return <div className="last" />;
-  const change = last.close - bars[0].open;
-  const share = (100 * change) / bars[0].open;
+  const [first] = within(bars, history);
+  const change = last.close - first.open;
+  const share = (100 * change) / first.open;
   const decimals = decimalsOf(bars);
   return (
     <div className={`last ${change < 0 ? "down" : "up"}`} data-start={last.start_ts_ms}>
@@ -16,6 +19,7 @@ export function LastPrice() {
       <span className="change">
         {signed(change, decimals)} ({signed(share)} %)
       </span>
+      <span className="count">in {span((last.start_ts_ms - first.start_ts_ms) / 1000 + 1)}</span>
     </div>
   );
 }

@@ -29,8 +29,8 @@ class Value {
 
 export const useValue = (value) => useSyncExternalStore(value.watch, value.get, value.get);
 
-/** Ordered bars. `change` says how they became what they are: "reset", "append" or "merge". */
-export const book = new Value({ symbol: "", view: 0, revision: 0, bars: [], changed: [], change: "reset" });
+/** Ordered bars. `change` says how they became what they are: "reset", "append" or "merge"; `history` is in s. */
+export const book = new Value({ symbol: "", history: 0, view: 0, revision: 0, bars: [], changed: [], change: "reset" });
 /** A bar under the pointer, else null. */
 export const pointed = new Value(null);
 /** Times from a bar's append to its paint, of the newest bars: what the page measures of itself. */
@@ -55,7 +55,10 @@ export const take = (feed) => {
   if (feed.after === 0) {
     if (feed.view < now.view) return true;
     if (now.symbol !== feed.symbol) pointed.set(null);
-    book.set({ symbol: feed.symbol, view: feed.view, revision: feed.revision, bars: rows, changed: rows, change: "reset" });
+    const { symbol, history, view, revision } = feed;
+    const isSame = now.bars.length > 0 && now.symbol === symbol && now.history === history;
+    const bars = isSame ? joined(now.bars, rows, feed) : rows;
+    book.set({ symbol, history, view, revision, bars, changed: rows, change: isSame ? "merge" : "reset" });
     return true;
   }
   if (feed.view !== now.view || feed.revision <= now.revision) return true;
@@ -80,6 +83,15 @@ export const take = (feed) => {
   book.set({ ...now, revision: feed.revision, bars, changed: rows, change });
   measurePaint(rows);
   return true;
+};
+
+/**
+ * Bars that were there before everything came again: those from before it stay, unless between them was a gap.
+ * All stay while the server, which has just started, knows none yet.
+ */
+const joined = (before, rows, { since, is_current }) => {
+  if (!rows.length && !is_current) return before;
+  return before.at(-1).start_ts_ms < since ? rows : [...before.filter((bar) => bar.start_ts_ms < since), ...rows];
 };
 
 /** Note when bars that have just come are on the screen: after the frame in which they are drawn. */

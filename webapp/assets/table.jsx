@@ -1,8 +1,9 @@
 // The recent bars as a table that can be sorted and taken away as CSV.
 import { useState } from "react";
 import { FIELDS, book, exchangeZone, useValue, zone } from "$/public/store.js";
-import { ordered } from "$/public/lists.js";
-import { amount, clock, decimalsOf, latency, price } from "$/public/format.js";
+import { ordered, within } from "$/public/lists.js";
+import { clock, latency } from "$/public/format.js";
+import { amount, decimalsOf, price } from "$/public/numbers.js";
 
 const SHOWN = 40;
 const COLUMNS = [
@@ -17,7 +18,8 @@ const COLUMNS = [
 ];
 
 export function BarTable() {
-  const { symbol, bars } = useValue(book);
+  const { symbol, bars: gathered, history } = useValue(book);
+  const bars = within(gathered, history);
   const [[by, isDown], setOrder] = useState(["start_ts_ms", true]);
   useValue(zone);
   useValue(exchangeZone);

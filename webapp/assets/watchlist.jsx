@@ -1,7 +1,7 @@
-// Chosen symbols: newest price, its change since the oldest bar that is kept, and the last two minutes as a line.
+// Chosen symbols: newest price, its change since the oldest bar that the server keeps, the last two minutes as a line.
 import { useEffect, useRef } from "react";
 import { moved } from "$/public/lists.js";
-import { decimalsOf, price, signed } from "$/public/format.js";
+import { decimalsOf, price, signed, span } from "$/public/numbers.js";
 
 const KEPT = 120;
 const WIDTH = 56;
@@ -31,10 +31,11 @@ export function Watchlist({ quotes, moves, sparks, symbol, onPick, onToggle }) {
   return (
     <>
       <ul className="quotes">
-        {rows.map(([name, at, close, change]) => (
+        {rows.map(([name, at, close, change, seconds]) => (
           <li key={name} className={`${name === symbol ? "here" : ""} ${change < 0 ? "down" : "up"}`}>
             <button type="button" className="quote" aria-current={name === symbol} onClick={() => onPick(name)}>
-              <span className="who">{name}</span>
+              <span className="who" title={name}>{name}</span>
+              <span className="since">{change === null ? "" : `in ${span(seconds)}`}</span>
               <Spark points={withNewest(lines.current[name], at, close)} />
               <span className="px">{close === null ? "–" : price(close, decimalsOf([{ open: close, high: close, low: close, close }]))}</span>
               <span className="chg">{change === null ? "" : `${signed(change)} %`}</span>
@@ -57,7 +58,7 @@ export function Watchlist({ quotes, moves, sparks, symbol, onPick, onToggle }) {
 const withNewest = (line = [], at, close) => (close === null || line.at(-1)?.[0] === at ? line : [...line, [at, close]]);
 
 function Spark({ points }) {
-  if (points.length < 2) return <svg width={WIDTH} height={HEIGHT} aria-hidden="true" />;
+  if (points.length < 2) return <svg viewBox={`0 0 ${WIDTH} ${HEIGHT}`} preserveAspectRatio="none" height={HEIGHT} aria-hidden="true" />;
   const closes = points.map(([, close]) => close);
   const low = Math.min(...closes);
   const high = Math.max(...closes);
@@ -69,7 +70,7 @@ function Spark({ points }) {
     return `${x.toFixed(1)},${y.toFixed(1)}`;
   });
   return (
-    <svg width={WIDTH} height={HEIGHT} aria-hidden="true">
+    <svg viewBox={`0 0 ${WIDTH} ${HEIGHT}`} preserveAspectRatio="none" height={HEIGHT} aria-hidden="true">
       <polyline points={path.join(" ")} fill="none" stroke="currentColor" strokeWidth="1.2" />
     </svg>
   );

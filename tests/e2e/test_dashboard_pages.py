@@ -1,0 +1,193 @@
+"""What the dashboard's pages keep, and what they say, when something around them fails or is odd."""
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from glue.settings import Settings
+from tests.conftest import RunningStack
+from tests.e2e.dashboard import REFRESH_MS, Dashboard, put_minutes, show, symbols, tabs, wait_for_bar
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
+KEEP_SOCKETS = """
+    globalThis.sockets = [];
+    globalThis.WebSocket = class extends WebSocket {
+        constructor(...args) { super(...args); sockets.push(this); }
+    };
+"""
+SYMBOL = "tapeline.book.value.symbol"
+VIEW = "tapeline.book.value.view"
+SEEN = "JSON.stringify(tapeline.drawing.chart.timeScale().getVisibleRange())"
+
+
+def cut(page: Page) -> None:
+    """Break the live connection of a page that keeps its sockets, and wait until there is another one."""
+    page.evaluate("sockets.at(-1).close()")
+    page.wait_for_function("sockets.length > 1 && sockets.at(-1).readyState === WebSocket.OPEN")
+
+
+def pan(page: Page) -> str:
+    """Zoom in and go back in time; return what is seen then."""
+    page.locator(".chart").focus()
+    for key in ("+", "+", "ArrowLeft"):
+        page.keyboard.press(key)
+    page.wait_for_function("!tapeline.drawing.isAtEnd()")
+    return str(page.evaluate(SEEN))
+
+
+def choose(page: Page, symbol: str) -> None:
+    page.get_by_role("combobox", name="Symbol").fill(symbol)
+    page.keyboard.press("Enter")
+
+
+def test_a_warehouse_that_is_away_is_told_and_asked_again(
+    page: Page, dashboard: Dashboard, stack: RunningStack, warehouse: Settings
+) -> None:
+    known, other = next(symbols), next(symbols)
+    put_minutes(warehouse, known, 5)
+    page.goto(f"{dashboard.url}?symbol={known}")
+    page.get_by_role("link", name="Warehouse").click()
+    minutes = page.locator("section[aria-label='Minutes']")
+    minutes.locator("tbody tr").nth(4).wait_for()
+    page.get_by_role("button", name="Refresh").click()
+    page.get_by_text(re.compile(r"asks again from \d\d:\d\d:\d\d on")).wait_for()
+    stack.stack.kill("snowflake")
+    alert = page.get_by_text("The warehouse has no answer")
+    try:
+        choose(page, other)
+        alert.wait_for()
+        assert page.get_by_role("combobox", name="Symbol").input_value() == other
+        assert minutes.locator("tbody tr").count() == 0
+        minutes.get_by_text("not known").wait_for()
+    finally:
+        stack.stack.up()
+    page.get_by_role("button", name="Refresh").click()
+    page.get_by_text("asks again from").wait_for()
+    page.wait_for_timeout(10_000)
+    page.get_by_role("button", name="Refresh").click()
+    alert.wait_for(state="detached")
+    minutes.get_by_text("no rows").wait_for()
+
+
+def test_a_broken_connection_changes_neither_symbol_nor_view(page: Page, dashboard: Dashboard) -> None:
+    first, second = next(symbols), f"{next(symbols)}.Other/X"
+    made = {symbol: dashboard.put(symbol, range(200, 20, -1)) for symbol in (first, second)}
+    page.add_init_script(KEEP_SOCKETS)
+    show(page, dashboard, first)
+    wait_for_bar(page, made[first][-1])
+    choose(page, second)
+    wait_for_bar(page, made[second][-1])
+    seen, view = pan(page), page.evaluate(VIEW)
+    cut(page)
+    page.wait_for_function(f"{VIEW} > {view}")
+    (newest,) = dashboard.put(second, range(5, 4, -1))
+    wait_for_bar(page, newest)
+    assert (page.evaluate(SYMBOL), page.evaluate(SEEN)) == (second, seen)
+    page.reload()
+    page.wait_for_function(f"globalThis.tapeline?.drawing && {SYMBOL} === '{second}'")
+    page.goto(f"{dashboard.url}pipeline")
+    page.go_back()
+    page.wait_for_function(f"globalThis.tapeline?.drawing && {SYMBOL} === '{second}'")
+
+
+def test_a_page_that_is_switched_off_stays_as_it_is_when_its_connection_breaks(
+    page: Page, dashboard: Dashboard
+) -> None:
+    symbol = next(symbols)
+    made = dashboard.put(symbol, range(30, 20, -1))
+    page.add_init_script(KEEP_SOCKETS)
+    show(page, dashboard, symbol)
+    wait_for_bar(page, made[-1])
+    page.get_by_role("switch", name="Auto-refresh").click()
+    page.wait_for_selector("text=PAUSED")
+    before = page.locator("main").inner_text()
+    made += dashboard.put(symbol, range(15, 5, -1))
+    cut(page)
+    page.wait_for_timeout(REFRESH_MS * 5)
+    assert page.locator("main").inner_text() == before
+    page.get_by_role("switch", name="Auto-refresh").click()
+    wait_for_bar(page, made[-1])
+    assert page.evaluate("tapeline.book.value.bars.length") == len(made)
+
+
+def test_switched_off_and_on_again_the_chart_shows_the_same_time(page: Page, dashboard: Dashboard) -> None:
+    symbol = next(symbols)
+    made = dashboard.put(symbol, range(500, 20, -1))
+    show(page, dashboard, symbol)
+    wait_for_bar(page, made[-1])
+    seen = pan(page)
+    switch = page.get_by_role("switch", name="Auto-refresh")
+    switch.click()
+    page.wait_for_selector("text=PAUSED")
+    (newest,) = dashboard.put(symbol, range(5, 4, -1))
+    switch.click()
+    wait_for_bar(page, newest)
+    assert page.evaluate(SEEN) == seen
+    page.get_by_role("button", name="1 min").click()
+    page.wait_for_function("tapeline.drawing.isAtEnd()")
+
+
+def test_change_table_and_file_are_of_the_history_however_long_a_tab_is_open(
+    page: Page, dashboard: Dashboard
+) -> None:
+    symbol = next(symbols)
+    made = dashboard.put(symbol, range(400, 150, -1))
+    show(page, dashboard, symbol)
+    wait_for_bar(page, made[-1])
+    made += dashboard.put(symbol, range(150, 20, -1))
+    wait_for_bar(page, made[-1])
+    assert page.evaluate("tapeline.book.value.bars.length") == 380
+    shown = [b for b in made if b.start_ts_ms >= made[-1].start_ts_ms - 300_000]
+    change = made[-1].close - shown[0].open
+    assert f"{abs(change):.2f}" in (page.text_content(".last .change") or "")
+    assert page.text_content(".last .count") == "in 5 min"
+    assert page.text_content(".recent .count") == f"{len(shown)} bars"
+    with page.expect_download() as download:
+        page.get_by_role("button", name="CSV").click()
+    assert len(Path(download.value.path()).read_text().splitlines()) == len(shown) + 1
+
+
+def test_a_symbol_is_chosen_only_where_one_was_typed_or_pointed_at(page: Page, dashboard: Dashboard) -> None:
+    first, many = next(symbols), [f"{next(symbols)}.Many" for _ in range(20)]
+    made = dashboard.put(first, range(20, 10, -1))
+    for symbol in many:
+        dashboard.topic.put(dashboard.bars(symbol, range(5, 4, -1)))
+    show(page, dashboard, first)
+    wait_for_bar(page, made[-1])
+    box = page.get_by_role("combobox", name="Symbol")
+    box.click()
+    page.wait_for_selector("[role=option]")
+    page.keyboard.press("Enter")
+    assert (page.evaluate(SYMBOL), box.input_value()) == (first, first)
+    box.click()
+    for _ in range(20):
+        page.keyboard.press("ArrowDown")
+    chosen = page.locator("[role=option][aria-selected=true]")
+    assert chosen.evaluate("o => o.offsetTop >= o.parentElement.scrollTop") is True
+    bottom = "o => o.offsetTop + o.offsetHeight <= o.parentElement.scrollTop + o.parentElement.clientHeight"
+    assert chosen.evaluate(bottom) is True
+    wanted = chosen.inner_text()
+    page.keyboard.press("Enter")
+    page.wait_for_function(f"{SYMBOL} === '{wanted}'")
+
+
+def test_tabs_share_the_watchlist_and_take_only_names_of_symbols(
+    browser: Browser, dashboard: Dashboard
+) -> None:
+    first, second = next(symbols), next(symbols)
+    for symbol in (first, second):
+        dashboard.put(symbol, range(20, 10, -1))
+    with tabs(browser, 2) as pages:
+        for page, symbol in zip(pages, (first, second), strict=True):
+            page.add_init_script("localStorage['tapeline-watch'] ??= '-'")
+            show(page, dashboard, symbol)
+        for page, symbol in zip(pages, (first, second), strict=True):
+            page.get_by_role("button", name=f"+ Watch {symbol}").click()
+            for other in pages:
+                other.locator(".quotes li", has_text=symbol).wait_for()
+        assert [page.locator(".quotes .who").all_inner_texts() for page in pages] == [[first, second]] * 2
+        choose(page, "A,B")
+        page.get_by_text("No symbol: up to 32").wait_for()
+        assert page.evaluate(SYMBOL) == second
