@@ -95,14 +95,26 @@ class KafkaBarSource:
             at = Position.parse(max(0, committed.offset), committed.metadata)
             is_partial = at.offset < committed.first_kept
             if is_partial:
-                metrics.BARS_MISSED.labels(partition).inc()
-                log.error(
-                    "bars have fallen out of the retention before they were read",
-                    partition=partition,
-                    committed=at.offset,
-                    first_kept=committed.first_kept,
-                )
+                self._tell(partition, committed)
                 at = Position(committed.first_kept, max(committed.first_kept, at.seen_offset), at.written_ms)
             resumed[partition] = Resumed(at, committed.end, is_partial)
         self._on_active(resumed)
         return {partition: at.position.offset for partition, at in resumed.items()}
+
+    @staticmethod
+    def _tell(partition: int, committed: Committed) -> None:
+        """Say that the partition does not begin with its first record."""
+        if committed.offset < 0:
+            log.info(
+                "a new group begins where the bars do; what was before is not known",
+                partition=partition,
+                first_kept=committed.first_kept,
+            )
+            return
+        metrics.BARS_MISSED.labels(partition).inc()
+        log.error(
+            "bars have fallen out of the retention before they were read",
+            partition=partition,
+            committed=committed.offset,
+            first_kept=committed.first_kept,
+        )
