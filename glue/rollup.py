@@ -200,9 +200,9 @@ class Rollup:
         metrics.FLUSHES.labels("written").inc()
         metrics.FLUSH_SECONDS.observe(time.monotonic() - began)
         metrics.FACTS.inc(rows)
+        log.info("facts written", until_ms=flush.until_ms, rows=rows, late_bars=late_bars)
         self._in_the_shadow()
         self._note_use(flush)
-        log.info("facts written", until_ms=flush.until_ms, rows=rows, late_bars=late_bars)
 
     def _rebuild(self, late: list[LateWindow]) -> tuple[Rows, list[LateWindow]]:
         """Make the windows of late bars anew; return their rows, and the windows that lack bars."""
@@ -245,11 +245,15 @@ class Rollup:
         return waiting
 
     def _in_the_shadow(self) -> None:
-        """Do what else the warehouse has to do, while it is awake for a flush."""
+        """Do what else the warehouse has to do, while it is awake for a flush; else at the next."""
         now = self._clock()
         if self._purged_at_ms is None or now - self._purged_at_ms >= PURGE_EVERY_MS:
-            self._tables.purge(self._settings.snowflake_keep_1s_hours)
-            self._purged_at_ms = now
+            try:
+                self._tables.purge(self._settings.snowflake_keep_1s_hours)
+            except TransientError as error:
+                log.warning("old 1 s bars not deleted yet", reason=str(error))
+            else:
+                self._purged_at_ms = now
 
     def _note_use(self, flush: Flush) -> None:
         spent_s = self._tables.execution_s - self._execution_s
