@@ -2,7 +2,7 @@
 
 import argparse
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -11,9 +11,9 @@ import structlog
 from glue import engine, metrics, usage
 from glue import log as logs
 from glue.cli import StopSignal, run
-from glue.core.bars import Bar
-from glue.core.facts import Rows, incomplete, rebuilt, window_of
-from glue.core.flushes import Flush, Loader, Position
+from glue.core.facts import Rows
+from glue.core.flushes import Flush, Loader, Resumed
+from glue.core.late_bars import LateWindow
 from glue.core.partition import Shard
 from glue.core.usage import Use
 from glue.errors import SettingsError, TapelineError, TransientError
@@ -36,7 +36,7 @@ MOST_MINUTES = 150_000
 """While the warehouse is down, the loader reads no more than so many minutes of symbols: 900 MB."""
 PURGE_EVERY_MS = 3_600_000
 LATE_GIVE_UP_MS = 600_000
-"""So long a late bar waits for the other bars of its window to be in FACT_TICKS_1S."""
+"""So long late bars wait, wall time, for the other bars of their window to be in FACT_TICKS_1S."""
 LIVE_MS = 3_600_000
 log = structlog.get_logger()
 
@@ -75,7 +75,6 @@ class Rollup:
             settings.agg_output_topic,
         )
         self._retry_at_ms = 0
-        self._late_since_ms: int | None = None
         self._purged_at_ms: int | None = None
         self._bar_count = self._row_count = self._flush_count = self._late_count = 0
         self._execution_s = 0.0
@@ -184,9 +183,9 @@ class Rollup:
         loader = self._loader
         assert loader is not None  # noqa: S101
         began = time.monotonic()
-        from_late, unwritten = self._rebuild(flush.late)
+        from_late, lacking = self._rebuild(flush.late)
         self._tables.write(flush.rows, from_late)
-        loader.written(flush, unwritten)
+        loader.written(flush, self._waiting(lacking))
         self._source.commit(loader.positions())
         self._source.resume()
         rows = len(flush.rows) + len(from_late)
@@ -195,54 +194,66 @@ class Rollup:
             return  # the warehouse may sleep on
         self._flush_count += 1
         self._row_count += rows
-        self._late_count += len(flush.late) - len(unwritten)
-        metrics.LATE_BARS.inc(len(flush.late) - len(unwritten))
+        late_bars = _bar_count(flush.late) - _bar_count(lacking)
+        self._late_count += late_bars
+        metrics.LATE_BARS.inc(late_bars)
         metrics.FLUSHES.labels("written").inc()
         metrics.FLUSH_SECONDS.observe(time.monotonic() - began)
         metrics.FACTS.inc(rows)
+        log.info("facts written", until_ms=flush.until_ms, rows=rows, late_bars=late_bars)
         self._in_the_shadow()
         self._note_use(flush)
-        log.info("facts written", until_ms=flush.until_ms, rows=rows, late_bars=len(flush.late))
 
-    def _rebuild(self, late: list[Bar]) -> tuple[Rows, list[Bar]]:
-        """Make the windows of late bars anew; return their rows, and the bars that have to wait.
-
-        FACT_TICKS_1S may not hold all bars of a window yet. Then one of the new rows would count fewer trades
-        than the stored one; all of them stay.
-        """
+    def _rebuild(self, late: list[LateWindow]) -> tuple[Rows, list[LateWindow]]:
+        """Make the windows of late bars anew; return their rows, and the windows that lack bars."""
+        rows = Rows([], [])
         if not late:
-            self._late_since_ms = None
-            return Rows([], []), []
-        rows = rebuilt(self._tables.bars_of(late), late)
-        short = incomplete(rows, self._tables.trade_counts(rows))
-        if not short:
-            self._late_since_ms = None
             return rows, []
+        last_offsets = self._tables.last_offsets()  # first: what is told here must be among the bars
+        stored, trade_counts = self._tables.bars_of(late), self._tables.trade_counts(late)
+        lacking = []
+        for window in late:
+            whole = window.rebuilt(stored[window], last_offsets, trade_counts)
+            if whole is None:
+                lacking.append(window)
+            else:
+                rows.minutes.extend(whole.minutes)
+                rows.five_minutes.extend(whole.five_minutes)
+        return rows, lacking
+
+    def _waiting(self, lacking: list[LateWindow]) -> list[LateWindow]:
+        """Return those of the windows that lack bars which wait on; the others are given up."""
         now = self._clock()
-        self._late_since_ms = now if self._late_since_ms is None else self._late_since_ms
-        unwritten = [bar for bar in late if window_of(bar) in short]
-        whole = Rows(
-            [row for row in rows.minutes if window_of(row) not in short],
-            [row for row in rows.five_minutes if window_of(row) not in short],
-        )
-        if now - self._late_since_ms < LATE_GIVE_UP_MS:
-            log.warning("late bars wait for FACT_TICKS_1S to have their windows whole", bars=len(unwritten))
-            return whole, unwritten
-        self._late_since_ms = None
-        metrics.LATE_BARS_LOST.inc(len(unwritten))
-        log.error(
-            "late bars are in no row: FACT_TICKS_1S has their windows in part only",
-            bar_ids=[b.bar_id for b in unwritten[:20]],
-            bars=len(unwritten),
-        )
-        return whole, []
+        waiting: list[LateWindow] = []
+        lost: list[LateWindow] = []
+        for window in lacking:
+            if window.waits_since_ms is None:
+                window.waits_since_ms = now
+            is_over = now - window.waits_since_ms >= LATE_GIVE_UP_MS
+            (lost if is_over else waiting).append(window)
+        if waiting:
+            log.warning(
+                "late bars wait for FACT_TICKS_1S to have their windows whole", bars=_bar_count(waiting)
+            )
+        if lost:
+            metrics.LATE_BARS_LOST.inc(_bar_count(lost))
+            log.error(
+                "late bars are in no row: FACT_TICKS_1S has their windows in part only",
+                bar_ids=[bar_id for window in lost for bar_id in window.bars][:20],
+                bars=_bar_count(lost),
+            )
+        return waiting
 
     def _in_the_shadow(self) -> None:
-        """Do what else the warehouse has to do, while it is awake for a flush."""
+        """Do what else the warehouse has to do, while it is awake for a flush; else at the next."""
         now = self._clock()
         if self._purged_at_ms is None or now - self._purged_at_ms >= PURGE_EVERY_MS:
-            self._tables.purge(self._settings.snowflake_keep_1s_hours)
-            self._purged_at_ms = now
+            try:
+                self._tables.purge(self._settings.snowflake_keep_1s_hours)
+            except TransientError as error:
+                log.warning("old 1 s bars not deleted yet", reason=str(error))
+            else:
+                self._purged_at_ms = now
 
     def _note_use(self, flush: Flush) -> None:
         spent_s = self._tables.execution_s - self._execution_s
@@ -251,15 +262,19 @@ class Rollup:
         lag_ms = now_ms() - flush.until_ms
         usage.note(Use(JOB, now_ms(), spent_s, lag_ms if lag_ms < LIVE_MS else None))
 
-    def _active(self, positions: dict[int, Position], lost: set[int]) -> None:
+    def _active(self, found: dict[int, Resumed]) -> None:
         self._loader = Loader(
             self._settings.snowflake_flush_minutes, self._raw_partitions, self._shard, self._clock()
         )
-        for partition, position in positions.items():
-            self._loader.resume(partition, position, is_partial=partition in lost)
+        for partition, resumed in found.items():
+            self._loader.resume(partition, resumed)
 
     def _standby(self) -> None:
         self._loader = None
+
+
+def _bar_count(windows: Iterable[LateWindow]) -> int:
+    return sum(len(window.bars) for window in windows)
 
 
 def main(argv: list[str]) -> int:

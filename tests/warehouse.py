@@ -1,6 +1,7 @@
 """The local Snowflake in tests: a database of its own for each, bars put on the topic, facts read back."""
 
 import re
+import time
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -73,19 +74,31 @@ def query(settings: Settings, sql: str, binds: tuple[Any, ...] = ()) -> list[tup
         return cursor.execute(sql, binds).fetchall()
 
 
-def store_bars(settings: Settings, bars: list[Bar]) -> None:
-    """Put bars into FACT_TICKS_1S, as the Snowflake connector does."""
+def store_bars(settings: Settings, bars: list[Bar], offset: int = 0) -> None:
+    """Put bars into FACT_TICKS_1S as the Snowflake connector does, from an offset of partition 0 on."""
     columns = ", ".join(TIMES.get(name, name) for name in STORED)
-    rows = msgspec.json.encode([[getattr(b, name) for name in STORED] for b in bars]).decode()
+    pushed_ms = time.time_ns() // 1_000_000
+    rows = [
+        [
+            *(getattr(bar, name) for name in STORED),
+            {
+                "topic": settings.agg_output_topic,
+                "partition": 0,
+                "offset": offset + i,
+                "SnowflakeConnectorPushTime": pushed_ms,
+            },
+        ]
+        for i, bar in enumerate(bars)
+    ]
     values = ", ".join(
         f"TO_TIMESTAMP_NTZ(f.value[{i}]::NUMBER, 3)" if name in TIMES else f"f.value[{i}]::VARCHAR"
         for i, name in enumerate(STORED)
     )
     query(
         settings,
-        f"INSERT INTO CORE.FACT_TICKS_1S ({columns}, SOURCE, LOAD_TS) "
-        f"SELECT {values}, 'aggregate', SYSDATE() FROM TABLE(FLATTEN(INPUT => PARSE_JSON(?))) f",
-        (rows,),
+        f"INSERT INTO CORE.FACT_TICKS_1S ({columns}, SOURCE, RECORD_METADATA) "
+        f"SELECT {values}, 'aggregate', f.value[{len(STORED)}] FROM TABLE(FLATTEN(INPUT => PARSE_JSON(?))) f",
+        (msgspec.json.encode(rows).decode(),),
     )
 
 

@@ -6,7 +6,6 @@ in. A row is always made from all its bars, never by adding to a stored row.
 """
 
 from array import array
-from collections.abc import Iterable
 from math import inf
 
 import msgspec
@@ -111,7 +110,7 @@ def fold(symbol: str, start_ts_ms: int, window_ms: int, minutes: list[Minute]) -
     volume = sum(sum(minute.volumes) for minute in minutes)
     notional = sum(sum(minute.notionals) for minute in minutes)
     return Fact(
-        bar_id=f"{symbol}-{start_ts_ms}-{window_ms // 1000}s",
+        bar_id=row_id(symbol, start_ts_ms, window_ms),
         symbol=symbol,
         start_ts_ms=start_ts_ms,
         end_ts_ms=start_ts_ms + window_ms,
@@ -174,33 +173,9 @@ class Windows:
             self.minute_count -= sum(len(held) for held in self._windows.pop(start).values())
 
 
-def rebuilt(stored: Iterable[Bar], late: Iterable[Bar]) -> Rows:
-    """Return the rows of 300 s windows and their minutes, from the bars stored of them and the late ones."""
-    windows = Windows()
-    newest_ms = 0
-    for bars in (stored, late):
-        for bar in bars:
-            windows.put(bar)
-            newest_ms = max(newest_ms, bar.end_ts_ms)
-    return windows.rows(newest_ms + FIVE_MINUTES_MS)
-
-
-def incomplete(rows: Rows, trade_counts: dict[str, int]) -> set[tuple[str, int]]:
-    """Return (symbol, start) of the 300 s windows of which a row has fewer trades than the stored one.
-
-    `trade_counts` are those of the stored rows of both lengths, by BAR_ID. Such a window was made from a part
-    of its bars, and none of its rows may replace what is stored.
-    """
-    return {
-        window_of(row)
-        for row in (*rows.minutes, *rows.five_minutes)
-        if row.trade_count < trade_counts.get(row.bar_id, 0)
-    }
-
-
-def window_of(what: Bar | Fact) -> tuple[str, int]:
-    """Return (symbol, start) of the 300 s window that a bar or a row is in."""
-    return what.symbol, floor(what.start_ts_ms, FIVE_MINUTES_MS)
+def row_id(symbol: str, start_ts_ms: int, window_ms: int) -> str:
+    """Return the BAR_ID of a window's row."""
+    return f"{symbol}-{start_ts_ms}-{window_ms // 1000}s"
 
 
 def floor(ts_ms: int, window_ms: int) -> int:

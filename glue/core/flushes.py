@@ -11,6 +11,7 @@ import msgspec
 
 from glue.core.bars import Bar
 from glue.core.facts import FIVE_MINUTES_MS, MINUTE_MS, Rows, Windows, floor
+from glue.core.late_bars import LateWindow
 from glue.core.partition import Shard, partition_of
 
 SILENT_MS = 10_000
@@ -21,7 +22,8 @@ class Position(msgspec.Struct, frozen=True):
     """What is committed for a partition of bars.
 
     `offset` is the first record that a successor must read; up to `seen_offset` it rebuilds windows, and
-    knows that what ends by `written_ms` (ms UTC) is written from these bars.
+    knows that what ends by `written_ms` (ms UTC) is written from these bars. `seen_offset` 0 says that no bar
+    before `offset` matters any more.
     """
 
     offset: int = 0
@@ -38,6 +40,19 @@ class Position(msgspec.Struct, frozen=True):
         """Return the position of a committed offset; without metadata nothing was seen after it."""
         seen, _, written = (metadata or "").partition(":")
         return cls(offset, int(seen or offset), int(written or 0))
+
+
+class Resumed(msgspec.Struct, frozen=True):
+    """How a loader goes on with a partition.
+
+    `end_offset` is the partition's end then: no loader before has read further. `is_partial` says that
+    records are gone before they were read: the window of the first bar that is left is made from what the
+    warehouse has of it, as if its bars were late.
+    """
+
+    position: Position
+    end_offset: int
+    is_partial: bool = False
 
 
 class BarWatermark:
@@ -87,31 +102,32 @@ class Flush(msgspec.Struct, frozen=True):
 
     until_ms: int
     rows: Rows
-    late: list[Bar]
-    """Bars of 300 s windows that were written without them."""
+    late: list[LateWindow]
+    """300 s windows that ended by then and have late bars."""
 
 
 class Loader:
     """Takes bars with their offsets and says what to write when. All times are ms.
 
     A bar of a 300 s window that is written is late: its window is made anew, from what the warehouse has of
-    it and the bar. Bars of other symbols than the shard's only move the watermark.
+    it and the bar. Until the warehouse has enough, it waits and nothing after it is committed. Bars of other
+    symbols than the shard's only move the watermark.
     """
 
     def __init__(self, flush_minutes: int, raw_partitions: int, shard: Shard, wall_ms: int) -> None:
         self.watermark = BarWatermark(raw_partitions, wall_ms)
-        self.late: dict[str, Bar] = {}
-        """Late bars that are in no row yet, by bar id."""
+        self.late: dict[tuple[str, int], LateWindow] = {}
+        """Late bars that are in no row yet, by symbol and start of their window."""
         self.repeat_count = 0
         """Bars read again that are in rows already."""
         self._flush_ms = flush_minutes * MINUTE_MS
         self._shard = shard
         self._windows = Windows()
         self._written_ms = 0
-        self._resumed: dict[int, Position] = {}
+        self._resumed: dict[int, Resumed] = {}
         self._next_offsets: dict[int, int] = {}
+        self._seen_offsets: dict[int, int] = {}
         self._first_offsets: dict[int, dict[int, int]] = {}
-        self._late_offsets: dict[int, int] = {}
         self._partial: set[int] = set()
         self._whole_from_ms = 0
 
@@ -125,22 +141,23 @@ class Loader:
         """What ends by then is written."""
         return self._written_ms
 
-    def resume(self, partition: int, position: Position, *, is_partial: bool = False) -> None:
-        """Go on from what is committed for a partition; before its first bar.
-
-        `is_partial` says that records before it are gone: the window of the first bar that is left is made
-        from what the warehouse has of it, as if its bars were late.
-        """
-        self._resumed[partition] = position
+    def resume(self, partition: int, resumed: Resumed) -> None:
+        """Go on with a partition; before its first bar."""
+        position = resumed.position
+        self._resumed[partition] = resumed
         self._next_offsets[partition] = position.offset
+        self._seen_offsets[partition] = position.seen_offset
         self._written_ms = max(self._written_ms, position.written_ms)
-        if is_partial:
+        if resumed.is_partial:
             self._partial.add(partition)
 
     def add(self, bar: Bar, partition: int, offset: int, wall_ms: int) -> None:
         """Take a bar."""
-        is_seen = offset < self._resumed[partition].seen_offset
+        resumed = self._resumed[partition]
+        is_seen = offset < resumed.position.seen_offset
+        read_before = self._seen_offsets[partition]
         self._next_offsets[partition] = offset + 1
+        self._seen_offsets[partition] = max(read_before, offset + 1)
         self.watermark.note(bar, wall_ms)
         window = floor(bar.start_ts_ms, FIVE_MINUTES_MS)
         if partition in self._partial:
@@ -152,11 +169,14 @@ class Loader:
             minute_end = floor(bar.start_ts_ms, MINUTE_MS) + MINUTE_MS
             self._windows.put(bar, is_written=is_seen and minute_end <= self._written_ms)
             self._first_offsets.setdefault(window, {}).setdefault(partition, offset)
-        elif is_seen:
+        elif is_seen and window + FIVE_MINUTES_MS <= self._written_ms:
             self.repeat_count += 1
         else:
-            self.late[bar.bar_id] = bar
-            self._late_offsets.setdefault(partition, offset)
+            key = bar.symbol, window
+            if key not in self.late:
+                read_until = self._seen_offsets | {partition: read_before}
+                self.late[key] = LateWindow(bar.symbol, window, read_until)
+            self.late[key].add(bar, partition, offset, is_again=offset < resumed.end_offset)
 
     def due(self, wall_ms: int) -> Flush | None:
         """Return the flush that is due, if the watermark has passed a multiple of the flush minutes."""
@@ -185,29 +205,31 @@ class Loader:
             return self._flush(-(-newest_ms // FIVE_MINUTES_MS) * FIVE_MINUTES_MS)
         return self._flush(max(self._written_ms, floor(newest_ms, MINUTE_MS)))
 
-    def written(self, flush: Flush, unwritten_late: Iterable[Bar] = ()) -> None:
-        """Take in that a flush is in the warehouse, but for some of its late bars."""
+    def written(self, flush: Flush, waiting: Iterable[LateWindow] = ()) -> None:
+        """Take in that a flush is in the warehouse, but for the late bars of some windows."""
         self._windows.forget(flush.until_ms)
         self._written_ms = flush.until_ms
         for window in [w for w in self._first_offsets if w + FIVE_MINUTES_MS <= flush.until_ms]:
             del self._first_offsets[window]
-        self.late = {bar.bar_id: bar for bar in unwritten_late}
-        if not self.late:
-            self._late_offsets.clear()
+        kept = {id(window) for window in waiting}
+        done = {(w.symbol, w.start_ms) for w in flush.late if id(w) not in kept}
+        self.late = {key: window for key, window in self.late.items() if key not in done}
 
     def positions(self) -> dict[int, Position]:
         """Return what the group may commit after `written`."""
         found = {}
         for partition, next_offset in self._next_offsets.items():
-            seen = min(next_offset, self._late_offsets.get(partition, next_offset))
+            late = [at for w in self.late.values() if (at := w.first_offsets.get(partition)) is not None]
+            seen = min([self._seen_offsets[partition], *late])
             firsts = [offsets[partition] for offsets in self._first_offsets.values() if partition in offsets]
-            found[partition] = Position(min([seen, *firsts]), seen, self._written_ms)
+            found[partition] = Position(min([next_offset, *late, *firsts]), seen, self._written_ms)
         return found
 
     @property
     def _is_rereading(self) -> bool:
         """Whether records that an earlier process saw are still to come: windows lack their bars."""
-        return any(self._next_offsets[p] < at.seen_offset for p, at in self._resumed.items())
+        return any(self._next_offsets[p] < at.position.seen_offset for p, at in self._resumed.items())
 
     def _flush(self, until_ms: int) -> Flush:
-        return Flush(until_ms, self._windows.rows(until_ms), list(self.late.values()))
+        late = [window for window in self.late.values() if window.end_ms <= until_ms]
+        return Flush(until_ms, self._windows.rows(until_ms), late)

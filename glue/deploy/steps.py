@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, replace
 
+from glue.core.flushes import Position
+from glue.core.partition import Shard
 from glue.deploy import connect as connectors
 from glue.deploy.ksql import KsqlStep, check_cluster, check_times
 from glue.deploy.report import Report
@@ -9,7 +11,8 @@ from glue.deploy.scripts import KSQL_DIR, OPERATORS_DIR, Script, Statement, read
 from glue.errors import TapelineError
 from glue.io.connect import Connect
 from glue.io.kafka import MissingTopic
-from glue.io.kafka_groups import forget_group, shards_of
+from glue.io.kafka_groups import forget_group, move_group, require_stopped, shards_of
+from glue.io.kafka_read import topic_ends
 from glue.io.ksqldb import KsqlDb
 from glue.io.registry import BACKWARD, BAR_SCHEMA_FILE, Registry, subjects
 from glue.io.state_topic import Deployed, agree, read_state, refuse_running_worker, withdraw
@@ -18,6 +21,8 @@ from glue.io.topics import topics as wanted_topics
 from glue.settings import Settings, shown
 
 KSQLDB = "ksqlDB"
+ENGINE, LOADER, RAW_LOADER = "glue.aggregate", "glue.rollup", "glue.stage_raw"
+"""What the members of the groups run."""
 OPERATORS_TABLE = "BINS_1M"
 """Made by ksql/operators/: where it is, those scripts were deployed."""
 
@@ -149,10 +154,17 @@ def empty(order: Order) -> Order:
 
     Raises:
         TapelineError: a worker, the local engine or a loader runs, or the topics have a ksqlDB that
-            KSQLDB_URL does not name.
+            KSQLDB_URL does not name. Then nothing was changed.
     """
     settings, report = order.settings, order.report
     refuse_running_worker(settings)
+    forgotten = {
+        group: command
+        for name, command in ((settings.agg_group, ENGINE), (settings.snowflake_raw_group, RAW_LOADER))
+        for group in shards_of(settings, name)
+    }
+    loaders = dict.fromkeys(shards_of(settings, settings.snowflake_loader_group), LOADER)
+    require_stopped(settings, forgotten | loaders)
     if settings.ksqldb_url:
         if any(OPERATORS_TABLE in deployed.statements for deployed in _deployed(settings).values()):
             order = replace(order, with_operators=True)
@@ -161,17 +173,17 @@ def empty(order: Order) -> Order:
         refuse_forgotten_ksqldb(settings)
     report.say("emptying the topics")
     if report.is_dry_run:
-        order = replace(order, is_emptied=True)
-    else:
-        for group, command in (
-            (settings.agg_group, "glue.aggregate"),
-            (settings.snowflake_loader_group, "glue.rollup"),
-            (settings.snowflake_raw_group, "glue.stage_raw"),
-        ):
-            for name in shards_of(settings, group):
-                forget_group(settings, name, command)
-        for name, how in recreate_topics(settings):
-            report.change("topics", name, "created", "emptied, its offsets go on" if how == "emptied" else "")
+        return replace(order, is_emptied=True)
+    for group, command in forgotten.items():
+        forget_group(settings, group, command)
+    for name, how in recreate_topics(settings):
+        report.change("topics", name, "created", "emptied, its offsets go on" if how == "emptied" else "")
+    if settings.snow_account:
+        loaders[settings.snowflake_loader_group + Shard.parse(settings.rollup_shard).suffix] = LOADER
+    bars = settings.agg_output_topic
+    start = {p: (end, Position(end).metadata) for p, end in enumerate(topic_ends(settings, bars))}
+    for group, command in loaders.items():
+        move_group(settings, group, command, bars, start)
     return order
 
 

@@ -7,6 +7,7 @@ successor waits for the rest of the batch at most, and LOCK_TIMEOUT bounds that.
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -15,6 +16,7 @@ import structlog
 from glue import metrics
 from glue.core.bars import Bar
 from glue.core.facts import FIVE_MINUTES_MS, Fact, Rows, floor
+from glue.core.late_bars import LateWindow, Stored
 from glue.core.staged import LARGEST_SUM
 from glue.io.warehouse_session import WarehouseSession
 
@@ -79,26 +81,48 @@ class FactTables(WarehouseSession):
             metrics.NOTIONAL_CUT.labels(JOB).inc(len(cut))
             log.warning("NOTIONAL is stored as the largest number that fits", bar_ids=cut[:20], rows=len(cut))
 
-    def bars_of(self, late: Sequence[Bar]) -> list[Bar]:
-        """Return the bars that FACT_TICKS_1S has of the windows of late bars, each once: the newest load."""
-        starts = sorted({floor(bar.start_ts_ms, FIVE_MINUTES_MS) for bar in late})
-        windows = {(bar.symbol, floor(bar.start_ts_ms, FIVE_MINUTES_MS)) for bar in late}
+    def last_offsets(self) -> dict[int, int]:
+        """Return the newest record of each partition of ticks.agg.1s that FACT_TICKS_1S has."""
         found = self._run(
-            f"SELECT {', '.join(STORED.values())} FROM CORE.FACT_TICKS_1S "  # noqa: S608
+            "SELECT RECORD_METADATA:partition::NUMBER, MAX(RECORD_METADATA:offset::NUMBER) "
+            "FROM CORE.FACT_TICKS_1S WHERE RECORD_METADATA:topic::VARCHAR = ? GROUP BY 1",
+            [self._settings.agg_output_topic],
+        )
+        return {int(partition): int(offset) for partition, offset in found}
+
+    def bars_of(self, late: Sequence[LateWindow]) -> dict[LateWindow, list[Stored]]:
+        """Return what FACT_TICKS_1S has of windows, oldest load first; a bar may be there more than once."""
+        windows = {(window.symbol, window.start_ms): window for window in late}
+        starts = [window.start_ms for window in late]
+        found = self._run(
+            f"SELECT {', '.join(STORED.values())}, {_of_topic('partition')}, {_of_topic('offset')} "  # noqa: S608
+            "FROM CORE.FACT_TICKS_1S "
             "WHERE START_TS BETWEEN TO_TIMESTAMP_NTZ(?, 3) AND TO_TIMESTAMP_NTZ(?, 3) "
             "AND SYMBOL IN (SELECT f.value::VARCHAR FROM TABLE(FLATTEN(INPUT => PARSE_JSON(?))) f) "
-            f"QUALIFY ROW_NUMBER() OVER (PARTITION BY BAR_ID ORDER BY {LOADED} DESC) = 1",
-            [starts[0], starts[-1] + FIVE_MINUTES_MS - 1, _json(sorted({bar.symbol for bar in late}))],
+            f"ORDER BY {LOADED} NULLS FIRST, {_of_topic('offset')}",
+            [
+                *([self._settings.agg_output_topic] * 2),
+                min(starts),
+                max(starts) + FIVE_MINUTES_MS - 1,
+                _json(sorted({window.symbol for window in late})),
+                self._settings.agg_output_topic,
+            ],
         )
-        bars = [_bar(row) for row in found]
-        return [b for b in bars if (b.symbol, floor(b.start_ts_ms, FIVE_MINUTES_MS)) in windows]
+        bars: dict[LateWindow, list[Stored]] = {window: [] for window in late}
+        for *values, partition, offset in found:
+            bar = _bar(values)
+            window = windows.get((bar.symbol, floor(bar.start_ts_ms, FIVE_MINUTES_MS)))
+            if window is not None:
+                bars[window].append(Stored(bar, int(partition), int(offset)))
+        return bars
 
-    def trade_counts(self, rows: Rows) -> dict[str, int]:
-        """Return the trades that the stored rows of the same BAR_ID count, by that."""
-        found = self._run(
-            " UNION ALL ".join(_count(table) for table in ("FACT_TICKS_60S", "FACT_TICKS_300S")),
-            [bind for facts in (rows.minutes, rows.five_minutes) for bind in (*_span(facts), _ids(facts))],
-        )
+    def trade_counts(self, late: Sequence[LateWindow]) -> dict[str, int]:
+        """Return the trades that the stored rows of windows and their minutes count, by BAR_ID."""
+        span = min(window.start_ms for window in late), max(window.end_ms for window in late)
+        binds: list[Any] = []
+        for ids in zip(*(window.row_ids() for window in late), strict=True):
+            binds += [*span, _json(chain.from_iterable(ids))]
+        found = self._run(" UNION ALL ".join(map(_count, ("FACT_TICKS_60S", "FACT_TICKS_300S"))), binds)
         return {bar_id: int(count) for bar_id, count in found}
 
     def purge(self, keep_hours: int) -> None:
@@ -116,9 +140,14 @@ STORED = {name: name.upper() for name in Bar.__struct_fields__ if name != "sourc
 """Fields of a Bar that facts are made from, as SQL over the columns of FACT_TICKS_1S."""
 
 
-def _bar(row: tuple[Any, ...]) -> Bar:
+def _bar(row: Sequence[Any]) -> Bar:
     values = {name: float(v) if isinstance(v, Decimal) else v for name, v in zip(STORED, row, strict=True)}
     return msgspec.convert(values, Bar, strict=False)
+
+
+def _of_topic(name: str) -> str:
+    """Return the SQL of a record's place, -1 where the bar is not of the topic of a bind."""
+    return f"IFF(RECORD_METADATA:topic::VARCHAR = ?, RECORD_METADATA:{name}::NUMBER, -1)"
 
 
 _SAME_ROWS = (

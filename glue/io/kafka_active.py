@@ -25,11 +25,12 @@ class NotCommitted(TransientError):
 
 
 class Committed(msgspec.Struct, frozen=True):
-    """What a group has committed for a partition (-1: nothing), and the first offset that is left there."""
+    """What a group has committed for a partition (-1: nothing), and which records are there."""
 
     offset: int
     metadata: str | None
     first_kept: int
+    end: int
 
 
 class ActiveReader:
@@ -145,8 +146,8 @@ class ActiveReader:
         wanted = [TopicPartition(self._topic, p) for p in range(self._partitions)]
         found = {}
         for committed in consumer.committed(wanted, REQUEST_TIMEOUT_S):
-            first, _ = consumer.get_watermark_offsets(committed, REQUEST_TIMEOUT_S)
-            found[committed.partition] = Committed(max(-1, committed.offset), committed.metadata, first)
+            first, end = consumer.get_watermark_offsets(committed, REQUEST_TIMEOUT_S)
+            found[committed.partition] = Committed(max(-1, committed.offset), committed.metadata, first, end)
         starts = self._on_active(found)
         consumer.assign([TopicPartition(self._topic, p, offset) for p, offset in starts.items()])
         self._ended.clear()

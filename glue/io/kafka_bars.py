@@ -7,7 +7,7 @@ import structlog
 
 from glue import metrics
 from glue.core.bars import Bar
-from glue.core.flushes import Position
+from glue.core.flushes import Position, Resumed
 from glue.io.kafka_active import ActiveReader, Committed
 from glue.io.registry import AvroReader, BadRecord, Registry
 from glue.settings import Settings
@@ -26,15 +26,15 @@ class BarRecord(msgspec.Struct, frozen=True, gc=False):
 class KafkaBarSource:
     """The bars' topic, for the active member of a group: a reader that folds by symbol needs all partitions.
 
-    `on_active(positions, lost)` is called inside `poll` when this member becomes the one that reads: with
-    what is committed, and the partitions that have lost records since; `on_standby()` when it is no more.
+    `on_active(found)` is called inside `poll` when this member becomes the one that reads, with each
+    partition as it goes on; `on_standby()` when it is no more.
     """
 
     def __init__(
         self,
         settings: Settings,
         group: str,
-        on_active: Callable[[dict[int, Position], set[int]], None],
+        on_active: Callable[[dict[int, Resumed]], None],
         on_standby: Callable[[], None],
     ) -> None:
         self._on_active = on_active
@@ -90,19 +90,31 @@ class KafkaBarSource:
         self._registry.close()
 
     def _begin(self, found: dict[int, Committed]) -> dict[int, int]:
-        positions, lost = {}, set()
+        resumed = {}
         for partition, committed in found.items():
             at = Position.parse(max(0, committed.offset), committed.metadata)
-            if at.offset < committed.first_kept:
-                lost.add(partition)
-                metrics.BARS_MISSED.labels(partition).inc()
-                log.error(
-                    "bars have fallen out of the retention before they were read",
-                    partition=partition,
-                    committed=at.offset,
-                    first_kept=committed.first_kept,
-                )
+            is_partial = at.offset < committed.first_kept
+            if is_partial:
+                self._tell(partition, committed)
                 at = Position(committed.first_kept, max(committed.first_kept, at.seen_offset), at.written_ms)
-            positions[partition] = at
-        self._on_active(positions, lost)
-        return {partition: at.offset for partition, at in positions.items()}
+            resumed[partition] = Resumed(at, committed.end, is_partial)
+        self._on_active(resumed)
+        return {partition: at.position.offset for partition, at in resumed.items()}
+
+    @staticmethod
+    def _tell(partition: int, committed: Committed) -> None:
+        """Say that the partition does not begin with its first record."""
+        if committed.offset < 0:
+            log.info(
+                "a new group begins where the bars do; what was before is not known",
+                partition=partition,
+                first_kept=committed.first_kept,
+            )
+            return
+        metrics.BARS_MISSED.labels(partition).inc()
+        log.error(
+            "bars have fallen out of the retention before they were read",
+            partition=partition,
+            committed=committed.offset,
+            first_kept=committed.first_kept,
+        )

@@ -2,9 +2,17 @@
 
 import re
 import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from typing import Any
 
-from confluent_kafka import Consumer, ConsumerGroupState, KafkaException
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupState,
+    ConsumerGroupTopicPartitions,
+    KafkaException,
+    TopicPartition,
+)
 
 from glue.errors import TapelineError
 from glue.io.kafka import REQUEST_TIMEOUT_S, admin_client, client_config, kafka_error, unreachable
@@ -12,12 +20,14 @@ from glue.settings import Settings
 
 SESSION_TIMEOUT_S = 10.0
 """How long a group counts a killed member as one of its own."""
+LEFT_WITHIN_S = SESSION_TIMEOUT_S + 2
 WITHOUT_MEMBER = {ConsumerGroupState.EMPTY, ConsumerGroupState.DEAD}
-MAY_PASS = {
+HAS_MEMBER = {"NON_EMPTY_GROUP", "UNKNOWN_MEMBER_ID"}
+"""What the broker says to a deletion and to offsets from outside; perhaps only a killed member is left."""
+MAY_PASS = HAS_MEMBER | {
     "NOT_COORDINATOR",  # these three until a new broker has made its topic of offsets
     "COORDINATOR_NOT_AVAILABLE",
     "COORDINATOR_LOAD_IN_PROGRESS",
-    "NON_EMPTY_GROUP",  # perhaps only a killed member
 }
 
 
@@ -68,6 +78,21 @@ def _groups(settings: Settings) -> list[tuple[str, ConsumerGroupState]]:
     return [(found.group_id, found.state) for found in listed.valid]
 
 
+def require_stopped(settings: Settings, groups: Mapping[str, str]) -> None:
+    """Wait until no group has a member: a killed one counts for a while.
+
+    `groups` are the commands that their members run, for the message, by their names.
+
+    Raises:
+        TapelineError: a group has a running member.
+    """
+    deadline = time.monotonic() + LEFT_WITHIN_S
+    while running := sorted(active_groups(settings) & groups.keys()):
+        if time.monotonic() > deadline:
+            raise _is_running(running[0], groups[running[0]])
+        time.sleep(0.1)
+
+
 def forget_group(settings: Settings, group: str, command: str) -> None:
     """Delete a consumer group and its offsets, so that its next member starts from the beginning.
 
@@ -77,21 +102,41 @@ def forget_group(settings: Settings, group: str, command: str) -> None:
         TapelineError: the group has a running member.
     """
     admin = admin_client(settings)  # must live as long as its futures
-    deadline = time.monotonic() + SESSION_TIMEOUT_S + 2
+    _change(settings, group, command, lambda: admin.delete_consumer_groups([group])[group])
+
+
+def move_group(
+    settings: Settings, group: str, command: str, topic: str, offsets: Mapping[int, tuple[int, str]]
+) -> None:
+    """Commit offsets and their metadata by partition, for a group that has no member or is not there yet.
+
+    Raises:
+        TapelineError: the group has a running member.
+    """
+    admin = admin_client(settings)  # must live as long as its futures
+    places = [TopicPartition(topic, p, at, metadata=metadata) for p, (at, metadata) in offsets.items()]
+    wanted = ConsumerGroupTopicPartitions(group, places)
+    _change(settings, group, command, lambda: admin.alter_consumer_group_offsets([wanted])[group])
+
+
+def _change(settings: Settings, group: str, command: str, request: Callable[[], Future[Any]]) -> None:
+    deadline = time.monotonic() + LEFT_WITHIN_S
     while True:
         try:
-            admin.delete_consumer_groups([group])[group].result(REQUEST_TIMEOUT_S)
+            request().result(REQUEST_TIMEOUT_S)
         except KafkaException as exception:
             name = kafka_error(exception).name()
             if name == "GROUP_ID_NOT_FOUND":
                 return
             is_late = time.monotonic() > deadline
-            if name == "NON_EMPTY_GROUP" and is_late:
-                raise TapelineError(
-                    f"group {group} is running; stop it first (python -m {command})"
-                ) from None
+            if name in HAS_MEMBER and is_late:
+                raise _is_running(group, command) from None
             if name not in MAY_PASS or is_late:
                 raise unreachable(settings) from None
             time.sleep(0.1)
         else:
             return
+
+
+def _is_running(group: str, command: str) -> TapelineError:
+    return TapelineError(f"group {group} is running; stop it first (python -m {command})")

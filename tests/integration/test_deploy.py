@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from confluent_kafka import TopicPartition
 
 from glue.core.binner import Binner
 from glue.core.introduction import Feed
@@ -23,9 +24,11 @@ from glue.deploy.steps import start_over
 from glue.engine import MADE_BY_QUERIES, ksqldb_engine
 from glue.errors import SettingsError, TapelineError, TransientError
 from glue.io.kafka import cluster_id, publish
+from glue.io.kafka_groups import group_member, move_group
 from glue.io.kafka_read import topic_ends
 from glue.io.registry import Registry, subjects
 from glue.io.state_topic import Agreement, Checkpoint, agree, publish_state, read_state, withdraw
+from glue.io.topic_stats import committed
 from glue.settings import Settings
 from glue.stack.__main__ import deploy_ksql
 from tests.conftest import RunningStack
@@ -36,6 +39,9 @@ pytestmark = pytest.mark.stack
 FILE_2 = "02_bars_1s_windowed.sql"
 NAMES = ["TICKS_RAW", "BINS_BY_SYMBOL", "BARS_1S_WINDOWED", "BARS_1S_CLOSED", "BARS_1S"]
 REFUSAL = 400, {"error_code": 40001, "message": "line 3:7: Syntax error", "statementText": "CREATE"}
+
+
+LOADER_GROUP, RAW_GROUP = "deploy-loader", "deploy-raw"
 
 
 @dataclass
@@ -51,6 +57,12 @@ class Estate:
         path = self.ksql_dir / file
         assert old in path.read_text()
         path.write_text(path.read_text().replace(old, new))
+
+
+def committed_at(settings: Settings, group: str) -> tuple[int, str | None] | None:
+    """Return what a group has committed for the first partition of ticks.raw."""
+    (found,) = committed(settings, group, [TopicPartition(settings.kafka_topic_raw, 0)])
+    return None if found is None else (found.offset, found.metadata)
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +84,7 @@ def estate(
     fake = FakeKsqlDb(cluster_id=cluster_id(settings), service_id=tmp_path.name)
     names = ("kafka_topic_raw", "kafka_topic_dlt", "kafka_topic_state", "agg_output_topic", "agg_group")
     env = stack.settings_env | {name.upper(): getattr(settings, name) for name in names}
+    env |= {"SNOWFLAKE_LOADER_GROUP": LOADER_GROUP, "SNOWFLAKE_RAW_GROUP": RAW_GROUP}
     ksql_dir = tmp_path / "ksql"
     shutil.copytree(KSQL_DIR, ksql_dir)
     monkeypatch.setattr(steps, "KSQL_DIR", ksql_dir)
@@ -330,6 +343,26 @@ def test_fresh_empties_the_topics_and_makes_the_queries_anew(estate, capsys):
     state = read_state(estate.settings)
     assert list(state.agreements) == ["ksqlDB"]
     assert set(state.deployed[estate.server.service_id].statements) == set(NAMES)
+
+
+def test_a_refused_fresh_has_changed_nothing(estate, monkeypatch, capsys):
+    monkeypatch.setattr("glue.io.kafka_groups.LEFT_WITHIN_S", 0.5)
+    settings = Settings.load()
+    deploy(capsys)
+    for group, command in ((settings.agg_group, "glue.aggregate"), (RAW_GROUP, "glue.stage_raw")):
+        move_group(settings, group, command, settings.kafka_topic_raw, {0: (0, "12")})
+    loader = group_member(settings, f"{LOADER_GROUP}-1of2", max_poll_s=10)
+    loader.subscribe([settings.agg_output_topic])
+    try:
+        until(lambda: (loader.poll(0.1), loader.assignment())[1], "the loader in its group")
+        with pytest.raises(TapelineError, match=rf"{LOADER_GROUP}-1of2 is running; stop it .*glue\.rollup"):
+            main(["all", "--fresh"])
+        assert committed_at(settings, settings.agg_group) == committed_at(settings, RAW_GROUP) == (0, "12")
+        assert len(estate.server.sources) == 5
+    finally:
+        loader.close()
+    assert main(["all", "--fresh"]) == 0
+    assert committed_at(settings, settings.agg_group) is committed_at(settings, RAW_GROUP) is None
 
 
 def test_a_dry_run_of_fresh_tells_what_would_be_there_in_the_end(estate, monkeypatch, capsys):

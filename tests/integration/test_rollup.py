@@ -11,6 +11,8 @@ from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 
 from glue import usage
 from glue.core.bars import Bar
+from glue.deploy.report import Report
+from glue.deploy.steps import start_over
 from glue.io.kafka import admin_client
 from glue.io.topic_stats import written_ms
 from glue.settings import Settings
@@ -28,6 +30,7 @@ from tests.processes import (
     until,
 )
 from tests.warehouse import (
+    TABLES,
     BarTopic,
     assert_facts,
     create_tables,
@@ -158,19 +161,59 @@ def test_a_late_bar_makes_its_written_window_anew_from_the_stored_bars(
     topic.put(bars)
     assert rollup(settings, tmp_path, "--once", "--final").wait() == 0
     topic.put([late])
-    waiting = rollup(settings, tmp_path, "--once", "--final")
-    assert waiting.wait() == 0, waiting.output
-    assert "late bars wait for FACT_TICKS_1S" in waiting.output
-    assert_facts(settings, bars)
-    minutes = facts(settings, 60)
-    query(settings, "DELETE FROM CORE.FACT_TICKS_300S WHERE SYMBOL = ?", (late.symbol,))
-    waiting = rollup(settings, tmp_path, "--once", "--final")
-    assert waiting.wait() == 0, waiting.output
-    assert facts(settings, 60) == minutes, "minutes made from a part of their bars"
-    store_bars(settings, [*bars, bars[0]])
+    for stored in ([], bars[:-1]):
+        store_bars(settings, stored)
+        waiting = rollup(settings, tmp_path, "--once", "--final")
+        assert waiting.wait() == 0, waiting.output
+        assert "late bars wait for FACT_TICKS_1S" in waiting.output
+        assert_facts(settings, bars)
+        assert committed(settings) == [len(bars)]
+    store_bars(settings, [bars[-1], bars[0]], offset=len(bars) - 1)
     done = rollup(settings, tmp_path, "--once", "--final")
     assert done.wait() == 0, done.output
     assert_facts(settings, [*bars, late])
+
+
+def test_many_late_bars_do_not_replace_a_row_of_few(
+    warehouse: Callable[..., Settings], tmp_path: Path
+) -> None:
+    settings = warehouse(snowflake_flush_minutes=1)
+    topic, bars = BarTopic(settings), walk(1, T, 60)
+    topic.put(bars[:10])
+    assert rollup(settings, tmp_path, "--once", "--final").wait() == 0
+    topic.put(bars[10:])
+    waiting = rollup(settings, tmp_path, "--once", "--final")
+    assert waiting.wait() == 0, waiting.output
+    assert_facts(settings, bars[:10])
+    store_bars(settings, bars)
+    done = rollup(settings, tmp_path, "--once", "--final")
+    assert done.wait() == 0, done.output
+    assert_facts(settings, bars)
+
+
+def test_after_a_fresh_start_the_first_window_is_made_from_the_new_bars(
+    warehouse: Callable[..., Settings], tmp_path: Path
+) -> None:
+    settings = warehouse()
+    topic, bars = BarTopic(settings), walk(2, T, 700)
+    topic.put(bars[:200])
+    assert rollup(settings, tmp_path, "--once", "--final").wait() == 0
+    start_over(settings, Report(on_stderr=True))
+    assert committed(settings) == [200]
+    for table in TABLES.values():
+        query(settings, f"DELETE FROM CORE.{table}")
+    topic.put(bars[200:])
+    again = rollup(settings, tmp_path, "--once", "--final")
+    assert again.wait() == 0, again.output
+    assert '"level": "error"' not in again.output
+    assert_facts(settings, bars[200:])
+    new = rollup(
+        settings, tmp_path, "--once", SNOWFLAKE_LOADER_GROUP=f"{settings.snowflake_loader_group}-new"
+    )
+    assert new.wait() == 0, new.output
+    assert "a new group begins where the bars do" in new.output
+    assert '"level": "error"' not in new.output
+    assert_facts(settings, bars[200:])
 
 
 def test_what_the_warehouse_refuses_is_said_and_moves_no_offset(

@@ -1,10 +1,13 @@
 """What is not urgent waits for a flush: it has the warehouse awake, which is paid by the minute."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from glue.core.flushes import SILENT_MS
+from glue.errors import TransientError
 from glue.io.fact_tables import FactTables
 from glue.io.raw_tables import RawTables
 from glue.rollup import Rollup
@@ -67,3 +70,35 @@ def test_purge_and_copy_run_in_the_shadow_of_a_flush(
     raw_tables.close()
     fact_tables.close()
     assert len(assert_rows(settings)) == 100
+
+
+def test_a_purge_that_fails_is_not_taken_for_facts_that_are_not_written(
+    stack: RunningStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = stack.settings(**names("purge"), snowflake_flush_minutes=1)
+    create_tables(settings)
+    now_ms, purges = [T], [0]
+
+    class Tables(FactTables):
+        def purge(self, *what: Any) -> None:
+            purges[0] += 1
+            if purges[0] == 1:
+                raise TransientError("away")
+
+    facts = Rollup(settings, NeverStopped(), Tables(settings), clock=lambda: now_ms[0])
+    topic, bars, read = BarTopic(settings), walk(1, T, 400), 0
+    with capture_logs() as logs, facts.reading():
+        until(lambda: (facts.step(), facts.fields()["state"] == "active")[1], "the loader of facts")
+        for share in (bars[:120], bars[120:200], bars[200:]):
+            topic.put(share)
+            read += len(share)
+            until(lambda: (facts.step(), facts.fields()["bars"])[1] == read, "the bars")  # noqa: B023
+            now_ms[0] += SILENT_MS
+            facts.step()
+    facts._tables.close()
+    told = [event["event"] for event in logs]
+    assert told.count("facts written") == 3
+    assert told.count("old 1 s bars not deleted yet") == 1
+    assert "facts not written yet" not in told
+    assert purges == [2]
