@@ -17,7 +17,7 @@ from glue.settings import Settings
 from tests.unit.dashboard_bars import T0, bar
 from webapp import pipeline, state
 from webapp.hub import Hub
-<<<<<<< HEAD
+from webapp.rxconfig import config
 from webapp.shared import Shared
 
 STATUS = Status(
@@ -25,9 +25,6 @@ STATUS = Status(
     publish_latency=Latency(0), bar_latency=Latency(0), dead_letters={},
     warehouse=Warehouse(0, 0, Latency(0)), connectors=[], service_levels=[],
 )  # fmt: skip
-=======
-from webapp.rxconfig import config
->>>>>>> 9ce7048ebc6d7638ba4c8b57ea01e64b368cf8ae
 
 
 @pytest.fixture
