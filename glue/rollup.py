@@ -152,7 +152,7 @@ class Rollup:
             self._progress.tick()
             return
         for record in records:
-            loader.add(record.bar, record.partition, record.offset, now)
+            loader.add(record.bar, record.partition, record.offset, now, is_redriven=record.is_redriven)
         self._bar_count += len(records)
         metrics.BARS_READ.inc(len(records))
         metrics.HELD_MINUTES.set(loader.minute_count)

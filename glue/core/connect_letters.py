@@ -9,6 +9,8 @@ import msgspec
 
 PREFIX = "__connect.errors."
 """Of the headers that a worker adds; the others are the record's own."""
+REDRIVEN = "tapeline.redriven"
+"""Header of a record that was sent again: `<partition>:<offset>` of where it was before."""
 CAUSE = re.compile(r"^Caused by: (.*\S)", re.MULTILINE)
 NO_REASON = "no reason given"
 MOST_STRETCHES = 150
@@ -45,7 +47,11 @@ class Letter(msgspec.Struct, frozen=True):
         return cls(
             origin=Origin(topic, int(numbers[0]), int(numbers[1])) if is_known else None,
             reason=": ".join(filter(None, causes)) or NO_REASON,
-            headers=[(name, value) for name, value in headers or [] if not name.startswith(PREFIX)],
+            headers=[
+                (name, value)
+                for name, value in headers or []
+                if name != REDRIVEN and not name.startswith(PREFIX)
+            ],
         )
 
 

@@ -9,7 +9,7 @@ from typing import cast
 import msgspec
 from confluent_kafka import KafkaException, Message, TopicPartition
 
-from glue.core.connect_letters import Fate, Headers, Letter, Sent, Sorter
+from glue.core.connect_letters import REDRIVEN, Fate, Headers, Letter, Sent, Sorter
 from glue.errors import TapelineError, TransientError
 from glue.io.kafka import REQUEST_TIMEOUT_S, kafka_error, partition_count, partition_counts, unreachable
 from glue.io.kafka_groups import SESSION_TIMEOUT_S, group_member
@@ -149,7 +149,10 @@ class Redrive:
                         judged.message.value(),
                         judged.message.key(),
                         origin.partition,
-                        headers=list(judged.letter.headers),
+                        headers=[
+                            *judged.letter.headers,
+                            (REDRIVEN, f"{origin.partition}:{origin.offset}".encode()),
+                        ],
                     )
             reached = TopicPartition(
                 self._topic, chunk.partition, chunk.sent.offset, metadata=chunk.sent.metadata

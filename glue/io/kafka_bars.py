@@ -7,6 +7,7 @@ import structlog
 
 from glue import metrics
 from glue.core.bars import Bar
+from glue.core.connect_letters import REDRIVEN
 from glue.core.flushes import Position, Resumed
 from glue.io.kafka_active import ActiveReader, Committed
 from glue.io.registry import AvroReader, BadRecord, Registry
@@ -21,6 +22,8 @@ class BarRecord(msgspec.Struct, frozen=True, gc=False):
     partition: int
     offset: int
     bar: Bar
+    is_redriven: bool = False
+    """Whether it was on the topic before, and a connector had refused it."""
 
 
 class KafkaBarSource:
@@ -56,7 +59,8 @@ class KafkaBarSource:
                 metrics.BARS_UNREADABLE.inc()
                 log.warning("a record of the bars' topic is no bar, skipped", error=str(bad))
                 continue
-            records.append(BarRecord(message.partition() or 0, message.offset() or 0, bar))
+            is_redriven = any(header[0] == REDRIVEN for header in message.headers() or [])
+            records.append(BarRecord(message.partition() or 0, message.offset() or 0, bar, is_redriven))
         return records
 
     @property

@@ -11,6 +11,7 @@ from confluent_kafka import Producer
 from structlog.testing import capture_logs
 
 from glue import redrive as redrive_module
+from glue.core.connect_letters import REDRIVEN
 from glue.errors import TapelineError
 from glue.intake import now_ms
 from glue.io import connect_letters
@@ -59,7 +60,8 @@ def found(settings: Settings, topic: str) -> list[tuple[Any, ...]]:
 
 
 def as_it_was(place: Place) -> tuple[Any, ...]:
-    return (place[1], f"k{place}".encode(), f"v{place}".encode(), [("trace", b"\xff")])
+    headers = [("trace", b"\xff"), (REDRIVEN, f"{place[1]}:{place[2]}".encode())]
+    return (place[1], f"k{place}".encode(), f"v{place}".encode(), headers)
 
 
 def redrive(capsys: pytest.CaptureFixture[str], *options: str) -> tuple[int, dict[str, Any]]:

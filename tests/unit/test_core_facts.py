@@ -392,6 +392,22 @@ def test_a_late_bar_that_may_be_in_the_row_already_counts_as_one_of_it():
     assert late.rebuilt(EARLIER, {0: 9, 1: 4}, counts) is not None
 
 
+@pytest.mark.parametrize("is_redriven", [True, False])
+def test_a_bar_that_a_connector_had_refused_is_in_the_row_when_it_comes_again(is_redriven):
+    estate = Estate(5)
+    refused = bar(A, T + 1000)
+    estate.refused.add(refused.bar_id)
+    for one in (bar(A, T), refused, bar(A, T + FIVE_MINUTES_MS)):
+        estate.append(one)
+    estate.wall_ms = SILENT_MS
+    estate.read_and_flush()
+    estate.loader.add(refused, 0, 3, estate.wall_ms, is_redriven=is_redriven)
+    flush = estate.loader.rest(is_final=True)
+    assert [window.bars for window in flush.late] == [{refused.bar_id: refused}]
+    ids, waiting = estate.write(flush)
+    assert (f"{A}-{T}-300s" in ids, bool(waiting)) == (is_redriven, not is_redriven)
+
+
 def test_of_a_window_that_lost_its_beginning_bars_that_were_seen_but_not_written_are_late():
     loader = Loader(5, RAW, Shard(), 0)
     loader.resume(0, Resumed(Position(100, 102, T), 103, is_partial=True))
