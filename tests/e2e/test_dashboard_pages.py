@@ -191,3 +191,20 @@ def test_tabs_share_the_watchlist_and_take_only_names_of_symbols(
         choose(page, "A,B")
         page.get_by_text("No symbol: up to 32").wait_for()
         assert page.evaluate(SYMBOL) == second
+
+
+def test_prices_of_any_size_are_shown_in_full(page: Page, dashboard: Dashboard) -> None:
+    tiny, huge = next(symbols), next(symbols)
+    for symbol, price in ((tiny, 1e-8), (huge, 123_456_789.25)):
+        made = dashboard.bars(symbol, range(20, 10, -1))
+        for bar in made:
+            bar.open = bar.high = bar.low = bar.close = price
+        dashboard.topic.put(made)
+    page.add_init_script(f"localStorage['tapeline-watch'] ??= '{tiny},{huge}'")
+    show(page, dashboard, tiny)
+    page.wait_for_selector(".last .price:text-is('0.00000001')")
+    shown = page.locator(".quotes .px")
+    shown.nth(1).wait_for()
+    assert shown.all_inner_texts() == ["0.00000001", "123,456,789.25"]
+    inside = "e => e.scrollWidth <= e.clientWidth"
+    assert [shown.nth(i).evaluate(inside) for i in range(2)] == [True, True]
