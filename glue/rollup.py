@@ -152,7 +152,7 @@ class Rollup:
             self._progress.tick()
             return
         for record in records:
-            loader.add(record.bar, record.partition, record.offset, now, is_redriven=record.is_redriven)
+            loader.add(record.bar, record.partition, record.offset, now, was_at=record.was_at)
         self._bar_count += len(records)
         metrics.BARS_READ.inc(len(records))
         metrics.HELD_MINUTES.set(loader.minute_count)
@@ -210,10 +210,10 @@ class Rollup:
         if not late:
             return rows, []
         last_offsets = self._tables.last_offsets()  # first: what is told here must be among the bars
-        stored, trade_counts = self._tables.bars_of(late), self._tables.trade_counts(late)
+        stored, written = self._tables.bars_of(late), self._tables.written(late)
         lacking = []
         for window in late:
-            whole = window.rebuilt(stored[window], last_offsets, trade_counts)
+            whole = window.rebuilt(stored[window], last_offsets, written)
             if whole is None:
                 lacking.append(window)
             else:

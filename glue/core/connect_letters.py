@@ -26,6 +26,15 @@ class Origin(NamedTuple):
     offset: int
 
 
+def redriven_from(headers: Headers | None, partition: int) -> int | None:
+    """Return the offset that a record of a partition had before it was sent again; None where it was not."""
+    for name, value in headers or []:
+        place = re.fullmatch(rb"(\d+):(\d+)", value or b"") if name == REDRIVEN else None
+        if place and int(place[1]) == partition:
+            return int(place[2])
+    return None
+
+
 class Letter(msgspec.Struct, frozen=True):
     """What the headers of a refused record say; `origin` is None where they do not say where it is from."""
 

@@ -151,8 +151,8 @@ class Loader:
         if resumed.is_partial:
             self._partial.add(partition)
 
-    def add(self, bar: Bar, partition: int, offset: int, wall_ms: int, *, is_redriven: bool = False) -> None:
-        """Take a bar; `is_redriven` says that it was read before, and the warehouse had it not."""
+    def add(self, bar: Bar, partition: int, offset: int, wall_ms: int, *, was_at: int | None = None) -> None:
+        """Take a bar; `was_at` is the offset of one that a connector had refused and that was sent again."""
         resumed = self._resumed[partition]
         is_seen = offset < resumed.position.seen_offset
         read_before = self._seen_offsets[partition]
@@ -176,7 +176,8 @@ class Loader:
             if key not in self.late:
                 read_until = self._seen_offsets | {partition: read_before}
                 self.late[key] = LateWindow(bar.symbol, window, read_until)
-            self.late[key].add(bar, partition, offset, is_again=is_redriven or offset < resumed.end_offset)
+            is_again = offset < resumed.end_offset
+            self.late[key].add(bar, partition, offset, is_again=is_again, was_at=was_at)
 
     def due(self, wall_ms: int) -> Flush | None:
         """Return the flush that is due, if the watermark has passed a multiple of the flush minutes."""

@@ -3,13 +3,13 @@
 Invariant: a row is made from all bars of its window that were read, or it is not made.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
+from math import isclose
 
 import msgspec
 
 from glue.core.bars import Bar
-from glue.core.facts import FIVE_MINUTES_MS, MINUTE_MS, Rows, Windows, floor, row_id
+from glue.core.facts import FIVE_MINUTES_MS, MINUTE_MS, Fact, Rows, Windows, row_id
 
 
 class Stored(msgspec.Struct, frozen=True, gc=False):
@@ -20,12 +20,31 @@ class Stored(msgspec.Struct, frozen=True, gc=False):
     offset: int = -1
 
 
+class Written(msgspec.Struct, frozen=True, gc=False):
+    """A row as the warehouse has it: the values by which it is known from which bars it was made."""
+
+    trade_count: int
+    bar_count: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+
+    def is_like(self, row: Fact | None) -> bool:
+        """Tell whether the row may be this one; the warehouse keeps eight decimals."""
+        return row is not None and all(
+            isclose(getattr(self, name), getattr(row, name), rel_tol=1e-9, abs_tol=1e-8)
+            for name in self.__struct_fields__
+        )
+
+
 class LateWindow:
     """The late bars of a symbol's 300 s window that wait to be in its rows.
 
     `read_until` says, for each partition, before which offset the window's bars were read when the first of
     these was late. They are in the rows and no more in memory: to be taken from FACT_TICKS_1S. All that
-    came since are here.
+    came since are here, and so are those that a connector had refused and that were sent again.
     """
 
     def __init__(self, symbol: str, start_ms: int, read_until: dict[int, int]) -> None:
@@ -38,14 +57,23 @@ class LateWindow:
         self.waits_since_ms: int | None = None
         """Wall time at which the warehouse first lacked bars of it."""
         self._read_until = read_until
-        self._maybe_written: set[str] = set()
+        self._read_before: dict[str, Bar] = {}
+        self._maybe_written: list[Bar] = []
+        self._new: list[Bar] = []
 
-    def add(self, bar: Bar, partition: int, offset: int, *, is_again: bool) -> None:
-        """Take a late bar; `is_again` says that a loader before this one may have put it into rows."""
+    def add(
+        self, bar: Bar, partition: int, offset: int, *, is_again: bool, was_at: int | None = None
+    ) -> None:
+        """Take a late bar.
+
+        `is_again` says that a loader before this one may have put it into rows, and `was_at` at which offset
+        of the partition it was before it was sent again.
+        """
         self.bars[bar.bar_id] = bar
         self.first_offsets.setdefault(partition, offset)
-        if is_again:
-            self._maybe_written.add(bar.bar_id)
+        if was_at is not None and was_at < self._read_until.get(partition, 0):
+            self._read_before.setdefault(bar.bar_id, bar)
+        (self._maybe_written if is_again else self._new).append(bar)
 
     @property
     def end_ms(self) -> int:
@@ -61,35 +89,55 @@ class LateWindow:
         )
 
     def rebuilt(
-        self, stored: Iterable[Stored], last_offsets: Mapping[int, int], trade_counts: Mapping[str, int]
+        self, stored: Iterable[Stored], last_offsets: Mapping[int, int], written: Mapping[str, Written]
     ) -> Rows | None:
         """Return the rows from all bars that were read, None while FACT_TICKS_1S lacks some of them.
 
         `stored` are its bars of this window, oldest load first, and `last_offsets` the last record that it
         has of each partition, asked for before them. The connector reads a partition in order: what is before
-        that offset is there, or was refused, or is purged. `trade_counts` are those of the stored rows, by
+        that offset is there, or was refused, or is purged. `written` are the rows that are stored, by
         BAR_ID. They tell of what was refused or purged: a row counts all its bars.
         """
         if any(last_offsets.get(p, -1) < until - 1 for p, until in self._read_until.items()):
             return None
-        known = {s.bar.bar_id: s.bar for s in stored if s.offset < self._read_until.get(s.partition, 0)}
-        if self._lacks(known, trade_counts):
+        known = self._read_before | {
+            s.bar.bar_id: s.bar for s in stored if s.offset < self._read_until.get(s.partition, 0)
+        }
+        if self._lacks(known, written):
             return None
-        windows = Windows()
-        for bar in (known | self.bars).values():
-            windows.put(bar)
-        self._maybe_written.update(self.bars)
-        return windows.rows(self.end_ms)
+        self._maybe_written += self._new
+        self._new.clear()
+        return self._fold(known | self.bars)
 
-    def _lacks(self, known: Mapping[str, Bar], trade_counts: Mapping[str, int]) -> bool:
-        """Tell whether a stored row counts more trades than the bars that it can be made from."""
-        trades = {bar_id: bar.trade_count for bar_id, bar in known.items()}
-        for bar_id in self._maybe_written:
-            trades[bar_id] = max(trades.get(bar_id, 0), self.bars[bar_id].trade_count)
-        counted: Counter[str] = Counter()
-        for bar_id, count in trades.items():
-            start_ms = (known.get(bar_id) or self.bars[bar_id]).start_ts_ms
-            counted[row_id(self.symbol, floor(start_ms, MINUTE_MS), MINUTE_MS)] += count
-            counted[row_id(self.symbol, self.start_ms, FIVE_MINUTES_MS)] += count
+    def _lacks(self, known: Mapping[str, Bar], written: Mapping[str, Written]) -> bool:
+        """Tell whether a stored row may have a bar that is not here.
+
+        It has none if the known bars have all its trades. Else a loader before this one, or a write whose
+        answer was lost, may have put late bars into it: as far as they came, they make that very row.
+        """
+        rows = self._by_id(known)
         minutes, five_minutes = self.row_ids()
-        return any(trade_counts.get(i, 0) > counted[i] for i in (*minutes, *five_minutes))
+        doubtful = {
+            row_id: row
+            for row_id in (*minutes, *five_minutes)
+            if (row := written.get(row_id))
+            and (row_id not in rows or rows[row_id].trade_count < row.trade_count)
+        }
+        bars = dict(known)
+        for bar in self._maybe_written:
+            if not doubtful:
+                break
+            bars[bar.bar_id] = bar
+            rows = self._by_id(bars)
+            doubtful = {row_id: row for row_id, row in doubtful.items() if not row.is_like(rows.get(row_id))}
+        return bool(doubtful)
+
+    def _by_id(self, bars: Mapping[str, Bar]) -> dict[str, Fact]:
+        rows = self._fold(bars)
+        return {row.bar_id: row for row in (*rows.minutes, *rows.five_minutes)}
+
+    def _fold(self, bars: Mapping[str, Bar]) -> Rows:
+        windows = Windows()
+        for bar in bars.values():
+            windows.put(bar)
+        return windows.rows(self.end_ms)

@@ -16,7 +16,7 @@ import structlog
 from glue import metrics
 from glue.core.bars import Bar
 from glue.core.facts import FIVE_MINUTES_MS, Fact, Rows, floor
-from glue.core.late_bars import LateWindow, Stored
+from glue.core.late_bars import LateWindow, Stored, Written
 from glue.core.staged import LARGEST_SUM
 from glue.io.warehouse_session import WarehouseSession
 
@@ -116,14 +116,17 @@ class FactTables(WarehouseSession):
                 bars[window].append(Stored(bar, int(partition), int(offset)))
         return bars
 
-    def trade_counts(self, late: Sequence[LateWindow]) -> dict[str, int]:
-        """Return the trades that the stored rows of windows and their minutes count, by BAR_ID."""
+    def written(self, late: Sequence[LateWindow]) -> dict[str, Written]:
+        """Return the stored rows of windows and their minutes, by BAR_ID."""
         span = min(window.start_ms for window in late), max(window.end_ms for window in late)
         binds: list[Any] = []
         for ids in zip(*(window.row_ids() for window in late), strict=True):
             binds += [*span, _json(chain.from_iterable(ids))]
-        found = self._run(" UNION ALL ".join(map(_count, ("FACT_TICKS_60S", "FACT_TICKS_300S"))), binds)
-        return {bar_id: int(count) for bar_id, count in found}
+        found = self._run(" UNION ALL ".join(map(_select, ("FACT_TICKS_60S", "FACT_TICKS_300S"))), binds)
+        return {
+            bar_id: Written(int(trades), int(bars), *map(float, values))
+            for bar_id, trades, bars, *values in found
+        }
 
     def purge(self, keep_hours: int) -> None:
         """Delete 1 s bars that were loaded more than `keep_hours` ago."""
@@ -160,8 +163,9 @@ def _delete(table: str) -> str:
     return f"DELETE FROM CORE.{table} WHERE {_SAME_ROWS}"  # noqa: S608
 
 
-def _count(table: str) -> str:
-    return f"SELECT BAR_ID, TRADE_COUNT FROM CORE.{table} WHERE {_SAME_ROWS}"  # noqa: S608
+def _select(table: str) -> str:
+    names = ", ".join(name.upper() for name in Written.__struct_fields__)
+    return f"SELECT BAR_ID, {names} FROM CORE.{table} WHERE {_SAME_ROWS}"  # noqa: S608
 
 
 def _insert(table: str) -> str:

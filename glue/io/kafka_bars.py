@@ -1,13 +1,14 @@
 """Bars from ticks.agg.1s for one reader at a time."""
 
 from collections.abc import Callable
+from typing import cast
 
 import msgspec
 import structlog
 
 from glue import metrics
 from glue.core.bars import Bar
-from glue.core.connect_letters import REDRIVEN
+from glue.core.connect_letters import Headers, redriven_from
 from glue.core.flushes import Position, Resumed
 from glue.io.kafka_active import ActiveReader, Committed
 from glue.io.registry import AvroReader, BadRecord, Registry
@@ -22,8 +23,8 @@ class BarRecord(msgspec.Struct, frozen=True, gc=False):
     partition: int
     offset: int
     bar: Bar
-    is_redriven: bool = False
-    """Whether it was on the topic before, and a connector had refused it."""
+    was_at: int | None = None
+    """Its offset before a connector refused it and it was sent again."""
 
 
 class KafkaBarSource:
@@ -59,8 +60,9 @@ class KafkaBarSource:
                 metrics.BARS_UNREADABLE.inc()
                 log.warning("a record of the bars' topic is no bar, skipped", error=str(bad))
                 continue
-            is_redriven = any(header[0] == REDRIVEN for header in message.headers() or [])
-            records.append(BarRecord(message.partition() or 0, message.offset() or 0, bar, is_redriven))
+            partition, offset = message.partition() or 0, message.offset() or 0
+            was_at = redriven_from(cast("Headers | None", message.headers()), partition)
+            records.append(BarRecord(partition, offset, bar, was_at))
         return records
 
     @property
