@@ -19,7 +19,7 @@ from glue.stack.snowflake_roles import Roles
 from glue.stack.snowflake_statements import DONE
 from glue.stack.snowflake_tokens import Saved, Tokens
 from glue.stack.snowflake_turns import Warehouse, WriteLock
-from glue.stack.snowflake_users import USER, Users
+from glue.stack.snowflake_users import USER, UserExists, Users
 
 READING = (exp.Select, exp.SetOperation, exp.Show, exp.Describe, exp.Use, exp.Set, exp.ListStage, exp.Put)
 WORK = (exp.Select, exp.SetOperation, exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.Copy)
@@ -168,6 +168,9 @@ class Cursor(FakeSnowflakeCursor):
             finally:
                 if not session.has_transaction:
                     session.lock.release(session)
+        except UserExists as error:
+            text = f"SQL compilation error:\nObject '{error}' already exists."
+            raise ProgrammingError(msg=text, errno=2002, sqlstate="42710") from None
         except ProgrammingError:
             raise
         except Exception as error:

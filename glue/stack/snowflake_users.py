@@ -11,7 +11,6 @@ from typing import Any
 
 import jwt
 import msgspec
-from snowflake.connector.errors import ProgrammingError
 
 USER, PASSWORD = "TAPELINE", "tapeline"
 BAD_PASSWORD = ("390100", "Incorrect username or password was specified.")
@@ -32,6 +31,10 @@ _KNOWN = {
     for kind, pattern in (("create", _CREATE), ("set", _SET), ("unset", _UNSET), ("drop", _DROP))
 }
 _KEY = re.compile(r"\bRSA_PUBLIC_KEY(_2)?\b(?:\s*=\s*'([^']*)')?", re.IGNORECASE)
+
+
+class UserExists(Exception):
+    """CREATE USER of one who is there; the text says who."""
 
 
 class LoginRefused(Exception):
@@ -112,7 +115,7 @@ class Users:
         """Do what a statement says about the public keys of a user, and tell whether it was about any.
 
         Raises:
-            ProgrammingError: CREATE USER of one who is there.
+            UserExists: CREATE USER of one who is there.
         """
         for kind, pattern in _KNOWN.items():
             if found := pattern.fullmatch(sql):
@@ -135,9 +138,7 @@ class Users:
         if kind == "create" and has_keys and not found["replace"]:
             if found["lenient"]:
                 return True
-            raise ProgrammingError(
-                msg=f"SQL compilation error:\nObject '{user}' already exists.", errno=2002, sqlstate="42710"
-            )
+            raise UserExists(user)
         if not said and not (has_keys and kind in ("create", "drop")):
             return False
         gone = said.keys() if kind in ("set", "unset") else _slots(user)

@@ -10,7 +10,7 @@ from sqlglot import exp, parse_one
 from glue.stack import fakesnow_gaps as gaps
 from glue.stack.snowflake_columns import Column, insert
 from glue.stack.snowflake_roles import Roles
-from glue.stack.snowflake_session import SessionStore
+from glue.stack.snowflake_store import SessionStore
 from glue.stack.snowflake_turns import AUTO_SUSPEND_S, Warehouse
 from glue.stack.snowflake_users import Users
 
