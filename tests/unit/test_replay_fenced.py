@@ -12,21 +12,9 @@ from glue.errors import TransientError
 from glue.io.http_feed import Chunk, Event, Opened
 from glue.io.transactions import Fenced
 from glue.settings import Settings
+from tests.unit.clock import Clock
 
 HELLO = Control("hello", feed_id="f", mode="historical", resume="since")
-
-
-class Clock:
-    """In place of the module `time`."""
-
-    def __init__(self) -> None:
-        self.now_s = 100.0
-
-    def monotonic(self) -> float:
-        return self.now_s
-
-    def sleep(self, seconds: float) -> None:
-        self.now_s += seconds
 
 
 class Connection:
