@@ -3,13 +3,17 @@
 Invariant: a row is made from all bars of its window that were read, or it is not made.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, islice, product
 from math import isclose
 
 import msgspec
 
 from glue.core.bars import Bar
 from glue.core.facts import FIVE_MINUTES_MS, MINUTE_MS, Fact, Rows, Windows, row_id
+
+MOST_GUESSES = 2_000
+"""Ways in which a loader before this one may have read late bars of several partitions; a second's work."""
 
 
 class Stored(msgspec.Struct, frozen=True, gc=False):
@@ -58,8 +62,10 @@ class LateWindow:
         """Wall time at which the warehouse first lacked bars of it."""
         self._read_until = read_until
         self._read_before: dict[str, Bar] = {}
-        self._maybe_written: list[Bar] = []
-        self._new: list[Bar] = []
+        self._in_order: dict[int, list[Bar]] = {}
+        """The late bars of each partition."""
+        self._maybe_written: dict[int, int] = {}
+        """How many of them may be in the rows."""
 
     def add(
         self, bar: Bar, partition: int, offset: int, *, is_again: bool, was_at: int | None = None
@@ -73,7 +79,10 @@ class LateWindow:
         self.first_offsets.setdefault(partition, offset)
         if was_at is not None and was_at < self._read_until.get(partition, 0):
             self._read_before.setdefault(bar.bar_id, bar)
-        (self._maybe_written if is_again else self._new).append(bar)
+        bars = self._in_order.setdefault(partition, [])
+        bars.append(bar)
+        if is_again:
+            self._maybe_written[partition] = len(bars)
 
     @property
     def end_ms(self) -> int:
@@ -105,8 +114,7 @@ class LateWindow:
         }
         if self._lacks(known, written):
             return None
-        self._maybe_written += self._new
-        self._new.clear()
+        self._maybe_written = {partition: len(bars) for partition, bars in self._in_order.items()}
         return self._fold(known | self.bars)
 
     def _lacks(self, known: Mapping[str, Bar], written: Mapping[str, Written]) -> bool:
@@ -123,14 +131,19 @@ class LateWindow:
             if (row := written.get(row_id))
             and (row_id not in rows or rows[row_id].trade_count < row.trade_count)
         }
-        bars = dict(known)
-        for bar in self._maybe_written:
+        for guess in self._guesses() if doubtful else ():
+            rows = self._by_id({**known, **{bar.bar_id: bar for bar in guess}})
+            doubtful = {row_id: row for row_id, row in doubtful.items() if not row.is_like(rows.get(row_id))}
             if not doubtful:
                 break
-            bars[bar.bar_id] = bar
-            rows = self._by_id(bars)
-            doubtful = {row_id: row for row_id, row in doubtful.items() if not row.is_like(rows.get(row_id))}
         return bool(doubtful)
+
+    def _guesses(self) -> Iterator[Iterable[Bar]]:
+        """Return the late bars that may be in the rows: of each partition up to some place."""
+        maybe = [self._in_order[partition][:count] for partition, count in self._maybe_written.items()]
+        ends = product(*(range(len(bars) + 1) for bars in maybe))
+        for reached in islice(ends, MOST_GUESSES):
+            yield chain.from_iterable(bars[:end] for bars, end in zip(maybe, reached, strict=True))
 
     def _by_id(self, bars: Mapping[str, Bar]) -> dict[str, Fact]:
         rows = self._fold(bars)

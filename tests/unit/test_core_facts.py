@@ -409,6 +409,17 @@ def test_a_late_bar_that_may_be_in_the_row_already_counts_as_one_of_it():
     assert late.rebuilt(EARLIER, {0: 9, 1: 4}, written) is not None
 
 
+def test_a_loader_may_have_died_anywhere_on_each_of_several_partitions():
+    late = LateWindow(A, T, {0: 10})
+    for second, partition in ((2, 0), (3, 0), (4, 1)):
+        late.add(bar(A, T + second * 1000, volume=2.0**second), partition, 10 + second, is_again=True)
+    earlier = bar(A, T), bar(A, T + 1000)
+    for seconds, is_known in (((), True), ((2,), True), ((4,), True), ((2, 4), True), ((3,), False)):
+        written = rows_of(*earlier, *(bar(A, T + s * 1000, volume=2.0**s) for s in seconds))
+        stored = [Stored(one, 0, offset) for offset, one in enumerate(earlier)]
+        assert (late.rebuilt(stored, {0: 10}, written) is not None) == is_known, seconds
+
+
 def test_a_late_bar_that_may_be_in_the_row_does_not_make_up_for_another_that_is_missing():
     """A loader before this one died with the late bar in hand, and the connector refused an earlier bar."""
     late = LateWindow(A, T, {0: 10})
