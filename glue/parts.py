@@ -1,6 +1,5 @@
 """The parts of a pipeline: those of this machine by their processes, others by what Kafka tells of them."""
 
-import re
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -10,6 +9,7 @@ import psutil
 from glue.errors import TapelineError
 from glue.intake import now_ms
 from glue.io.bar_progress import KafkaTopics
+from glue.io.kafka_groups import own_groups
 from glue.io.registry import Registry, subjects
 from glue.io.state_topic import RECENT_MS, Checkpoint
 from glue.presence import running
@@ -98,8 +98,7 @@ def worker(checkpoint: Checkpoint, at_ms: int) -> Part:
 
 def job(name: str, group: str, active: set[str]) -> Part:
     """Return a job by its consumer group, or the shards of that: it runs where one has a member."""
-    is_own = re.compile(re.escape(group) + r"(-\d+of\d+)?").fullmatch
-    members = sorted(filter(is_own, active))
+    members = own_groups(group, active)
     return Part(name, RUNNING, where=f"group {', '.join(members)}") if members else Part(name, NOT_HERE)
 
 

@@ -212,8 +212,7 @@ class Loader:
         self._written_ms = flush.until_ms
         for window in [w for w in self._first_offsets if w + FIVE_MINUTES_MS <= flush.until_ms]:
             del self._first_offsets[window]
-        kept = {id(window) for window in waiting}
-        done = {(w.symbol, w.start_ms) for w in flush.late if id(w) not in kept}
+        done = {(w.symbol, w.start_ms) for w in flush.late} - {(w.symbol, w.start_ms) for w in waiting}
         self.late = {key: window for key, window in self.late.items() if key not in done}
 
     def positions(self) -> dict[int, Position]:

@@ -22,8 +22,6 @@ GROUP = "tapeline-redrive"
 """Its offsets say which letters were sent again; it never has a member."""
 CHUNK = 2_000
 """Letters that are read, and sent in one transaction, at a time."""
-
-
 OFFSETS_KEPT_MS = (7 * 24 - 1) * 3_600_000
 """A broker forgets the offsets of a group without members after seven days (offsets.retention.minutes): older
 letters may have been sent. An hour less, as clocks differ."""

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from typing import Any
 
@@ -56,8 +56,13 @@ def shards_of(settings: Settings, group: str) -> list[str]:
     Raises:
         TransientError: no broker answers.
     """
+    return own_groups(group, (found for found, _ in _groups(settings)))
+
+
+def own_groups(group: str, among: Iterable[str]) -> list[str]:
+    """Return those of some groups that are the group or one of its shards, sorted."""
     name = re.compile(re.escape(group) + r"(-\d+of\d+)?")
-    return sorted(found for found, _ in _groups(settings) if name.fullmatch(found))
+    return sorted(filter(name.fullmatch, among))
 
 
 def active_groups(settings: Settings) -> set[str]:
