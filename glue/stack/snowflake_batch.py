@@ -4,7 +4,6 @@ As in Snowflake, the binds are counted over all statements, the first failure en
 answer, and the batch goes on when its client is gone.
 """
 
-import gzip
 import json
 import secrets
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from glue.stack.fakesnow_gaps import as_sql_error
+from glue.stack.snowflake_bodies import unpacked
 from glue.stack.snowflake_refusals import SESSION_EXPIRED, refusal
 from glue.stack.snowflake_session import Session
 
@@ -33,10 +33,7 @@ async def query(request: Request) -> Response:
     if not isinstance(session, Session):
         return refusal(*SESSION_EXPIRED)
     try:
-        body = await request.body()
-        if request.headers.get("Content-Encoding") == "gzip":
-            body = gzip.decompress(body)
-        content = json.loads(body)
+        content = json.loads(await unpacked(request))
         wanted = int((content.get("parameters") or {}).get("MULTI_STATEMENT_COUNT", 1))
         _check_count(content["sqlText"], wanted)
         if wanted == 1:

@@ -1,4 +1,4 @@
-"""Answers of the local Snowflake that refuse: HTTP status 200 and a code of its own, as Snowflake's."""
+"""Answers of the local Snowflake that refuse: a code of its own, as Snowflake's; mostly HTTP status 200."""
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -8,9 +8,10 @@ SESSION_EXPIRED = "390112", "Your session has expired. Please login again."
 NOT_RENEWED = "390114", "Authentication token has expired.  The user must authenticate again."
 
 
-def refusal(code: str, text: str) -> Response:
+def refusal(code: str, text: str, status: int = 200) -> Response:
     """Return the answer with a code and a text."""
-    return JSONResponse({"data": {}, "code": code, "message": text, "success": False})
+    content = {"data": {}, "code": code, "message": text, "success": False}
+    return JSONResponse(content, status_code=status)
 
 
 async def renew(_request: Request) -> Response:

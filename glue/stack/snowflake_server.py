@@ -53,8 +53,7 @@ async def login(request: Request) -> Response:
         user = known.users.user_of(data)
         known.roles.check(user, role)
     except Malformed as error:
-        content = {"data": {}, "code": MALFORMED, "message": f"Bad request: {error}", "success": False}
-        return JSONResponse(content, status_code=400)
+        return refusals.refusal(MALFORMED, f"Bad request: {error}", 400)
     except LoginRefused as refused:
         return refusals.refusal(refused.code, str(refused))
     answer = await server.login_request(request)
