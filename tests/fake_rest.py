@@ -117,7 +117,7 @@ class FakeKsqlDb(FakeRest):
 class FakeConnect(FakeRest):
     """Connectors by name; `states` are what the connector and its tasks say, in turn, the last for good.
 
-    Of a connector that is changed, stopped or resumed they are told late, as by a real worker.
+    Of a connector that is changed, paused, stopped or resumed they are told late, as by a real worker.
     """
 
     connectors: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -133,7 +133,7 @@ class FakeConnect(FakeRest):
     def serve(self, method: str, path: str, body: Any) -> Answer:
         if path == "/":
             return 200, {"version": "4.1.1", "commit": "x", "kafka_cluster_id": "y"}
-        found = re.fullmatch(r"/connectors/([^/]+)(/config|/status|/stop|/resume|/restart\?.*)?", path)
+        found = re.fullmatch(r"/connectors/([^/]+)(/config|/status|/pause|/stop|/resume|/restart\?.*)?", path)
         name = unquote(found[1]) if found else ""
         match method, found[2] if found else "":
             case "PUT", "/config":
@@ -143,9 +143,13 @@ class FakeConnect(FakeRest):
                     self.states = self.states_once_changed or self.states
                 self.connectors[name] = {**body, "name": name}
                 return 201 if is_new else 200, {"name": name, "config": self.connectors[name], "tasks": []}
+            case "PUT", "/pause" if name in self.connectors:
+                self._delay(name)
+                self.states, self.states_once_changed = [["PAUSED", "PAUSED"]], self.states
+                return 202, None
             case "PUT", "/stop" | "/resume" if name in self.connectors:
                 self._delay(name)
-                if found[2] == "/resume" and self.states[0][0] == "PAUSED":
+                if found[2] == "/resume" and "PAUSED" in self.states[0]:
                     self.states = self.states_once_changed
                 (self.stopped.add if found[2] == "/stop" else self.stopped.discard)(name)
                 return 202 if found[2] == "/resume" else 204, None

@@ -103,9 +103,9 @@ def _change(server: Connect, name: str, config: dict[str, str], timeout_s: float
 def _set_going(server: Connect, name: str) -> str:
     """Resume a connector that is stopped or paused, restart what has failed, and tell what was done."""
     state = server.state(name)
-    if state is not None and state.is_held:  # by hand, or a deployment broke off between stop and resume
-        server.resume(name)
-        return f"was {state.states[0]}, resumed: "
+    server.resume(name)  # whatever the state says: a worker tells a pause late
+    if state is not None and state.held:  # by hand, or a deployment broke off between stop and resume
+        return f"was {state.held}, resumed: "
     if state is not None and state.has_failed:
         server.restart_failed(name)
         deadline = time.monotonic() + RESTARTED_WITHIN_S

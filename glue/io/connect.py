@@ -33,9 +33,9 @@ class ConnectorState(msgspec.Struct, frozen=True):
         return set(self.states) == {STOPPED}
 
     @property
-    def is_held(self) -> bool:
-        """Whether somebody has paused or stopped the connector; a task may tell so a moment later."""
-        return self.states[0] in (PAUSED, STOPPED)
+    def held(self) -> str:
+        """PAUSED or STOPPED as soon as the connector or a task tells so, else empty."""
+        return next((state for state in self.states if state in (PAUSED, STOPPED)), "")
 
     @property
     def causes(self) -> list[str]:
@@ -81,7 +81,7 @@ class Connect(Rest):
         self.call("PUT", f"/connectors/{quote(name)}/stop")
 
     def resume(self, name: str) -> None:
-        """Let a connector that was stopped or paused go on; the state tells it a moment later."""
+        """Let a connector go on that was stopped or paused, the state tells it late; leave another alone."""
         self.call("PUT", f"/connectors/{quote(name)}/resume")
 
     def restart_failed(self, name: str) -> None:

@@ -51,7 +51,7 @@ def test_a_connector_is_created_once_and_then_left(worker, capsys):
     assert worker.connectors["bars"] == CONFIG | {"name": "bars"}
     assert main(["connect", "--json"]) == 0
     assert outcomes(capsys) == [("bars", "exists")]
-    assert [method for method, _, _ in worker.asked].count("PUT") == 1
+    assert sum(path.endswith("/config") for method, path, _ in worker.asked if method == "PUT") == 1
 
 
 def test_a_changed_file_changes_the_connector(worker, capsys):
@@ -164,7 +164,7 @@ def test_status_tells_the_first_cause_of_a_failure(worker, monkeypatch):
     assert found.problem == "org.x.Refused: no such table"
 
 
-@pytest.mark.parametrize("states", [["PAUSED", "PAUSED"], ["PAUSED", "RUNNING"]])
+@pytest.mark.parametrize("states", [["PAUSED", "PAUSED"], ["PAUSED", "RUNNING"], ["RUNNING", "PAUSED"]])
 def test_a_paused_connector_is_resumed(worker, capsys, states):
     worker.connectors["bars"] = CONFIG | {"name": "bars"}
     worker.states, worker.states_once_changed = [states], [["RUNNING", "RUNNING"]]
@@ -172,6 +172,15 @@ def test_a_paused_connector_is_resumed(worker, capsys, states):
     assert main(["connect", "--json"]) == 0
     [outcome] = json.loads(capsys.readouterr().out)
     assert (outcome["state"], outcome["detail"]) == ("exists", "was PAUSED, resumed: runs with 1 task")
+
+
+def test_a_pause_that_the_state_does_not_tell_yet_is_ended_too(worker, capsys):
+    worker.connectors["bars"] = CONFIG | {"name": "bars"}
+    worker.late = 1
+    worker.serve("PUT", "/connectors/bars/pause", None)
+    assert main(["connect", "--json"]) == 0
+    assert outcomes(capsys) == [("bars", "exists")]
+    assert worker.states == [["RUNNING", "RUNNING"]]
 
 
 @pytest.mark.parametrize("states", [["RUNNING", "FAILED"], ["FAILED"]])
