@@ -3,7 +3,6 @@
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future
 from typing import Any
 
 from confluent_kafka import (
@@ -104,10 +103,15 @@ def forget_group(settings: Settings, group: str, command: str) -> None:
     `command` is what its members run, for the message.
 
     Raises:
-        TapelineError: the group has a running member.
+        TransientError: no broker answers, or none is ready to.
+        TapelineError: the group has a running member, or the broker refuses.
     """
     admin = admin_client(settings)  # must live as long as its futures
-    _change(settings, group, command, lambda: admin.delete_consumer_groups([group])[group])
+
+    def delete() -> None:
+        admin.delete_consumer_groups([group])[group].result(REQUEST_TIMEOUT_S)
+
+    _change(settings, group, command, delete)
 
 
 def move_group(
@@ -116,28 +120,39 @@ def move_group(
     """Commit offsets and their metadata by partition, for a group that has no member or is not there yet.
 
     Raises:
-        TapelineError: the group has a running member.
+        TransientError: no broker answers, or none is ready to.
+        TapelineError: the group has a running member, or the broker refuses.
     """
     admin = admin_client(settings)  # must live as long as its futures
     places = [TopicPartition(topic, p, at, metadata=metadata) for p, (at, metadata) in offsets.items()]
     wanted = ConsumerGroupTopicPartitions(group, places)
-    _change(settings, group, command, lambda: admin.alter_consumer_group_offsets([wanted])[group])
+
+    def commit() -> None:
+        done = admin.alter_consumer_group_offsets([wanted])[group].result(REQUEST_TIMEOUT_S)
+        for place in done.topic_partitions:  # a refusal stands there, partition by partition
+            if place.error is not None:
+                raise KafkaException(place.error)
+
+    _change(settings, group, command, commit)
 
 
-def _change(settings: Settings, group: str, command: str, request: Callable[[], Future[Any]]) -> None:
+def _change(settings: Settings, group: str, command: str, change: Callable[[], None]) -> None:
     deadline = time.monotonic() + LEFT_WITHIN_S
     while True:
         try:
-            request().result(REQUEST_TIMEOUT_S)
+            change()
+        except TimeoutError:
+            raise unreachable(settings) from None
         except KafkaException as exception:
-            name = kafka_error(exception).name()
-            if name == "GROUP_ID_NOT_FOUND":
+            error = kafka_error(exception)
+            if error.name() == "GROUP_ID_NOT_FOUND":
                 return
-            is_late = time.monotonic() > deadline
-            if name in HAS_MEMBER and is_late:
-                raise _is_running(group, command) from None
-            if name not in MAY_PASS or is_late:
-                raise unreachable(settings) from None
+            if error.name() not in MAY_PASS or time.monotonic() > deadline:
+                if error.name() in HAS_MEMBER:
+                    raise _is_running(group, command) from None
+                if error.code() < 0 or error.name() in MAY_PASS:  # below 0: of the client itself
+                    raise unreachable(settings) from None
+                raise TapelineError(f"offsets of group {group}: {error.str()}") from None
             time.sleep(0.1)
         else:
             return

@@ -1,4 +1,4 @@
-"""What a group has committed, asked while its coordinator is not ready, as after a broker hung.
+"""What a group has committed, asked and moved while its coordinator is not ready, as after a broker hung.
 
 librdkafka's own mock of a cluster refuses as often as it is told; the child is what a crash would end.
 """
@@ -14,18 +14,24 @@ import pytest
 
 from tests.processes import ROOT
 
-OFFSET_FETCH = 9
-COORDINATOR_NOT_AVAILABLE, NOT_COORDINATOR, NOT_AUTHORIZED = 15, 16, 30
-ASK = """
+OFFSET_COMMIT, OFFSET_FETCH = 8, 9
+COORDINATOR_NOT_AVAILABLE, NOT_COORDINATOR, UNKNOWN_MEMBER, NOT_AUTHORIZED = 15, 16, 25, 30
+CHILD = """
 import sys
 from confluent_kafka import TopicPartition
 from glue.errors import TapelineError
+from glue.io import kafka_groups
 from glue.io.topic_stats import committed_offsets
 from glue.settings import Settings
+kafka_groups.LEFT_WITHIN_S = 0.5
 settings = Settings(_env_file=None, kafka_brokers=sys.argv[1])
-for _ in range(2):
+def ask():
+    return committed_offsets(settings, "group", [TopicPartition("topic", p) for p in range(2)])
+def move():
+    return kafka_groups.move_group(settings, "group", "glue.rollup", "topic", {0: (5, ""), 1: (6, "")})
+for do in map(globals().get, sys.argv[2:]):
     try:
-        print(committed_offsets(settings, "group", [TopicPartition("topic", p) for p in range(2)]))
+        print(do())
     except TapelineError as error:
         print(error)
 """
@@ -33,7 +39,7 @@ for _ in range(2):
 
 @pytest.fixture
 def cluster() -> Iterator[tuple[str, Callable[..., None]]]:
-    """Yield the address of a mock cluster, and what makes it refuse the next requests for offsets."""
+    """Yield the address of a mock cluster, and what makes it refuse the next requests of a kind."""
     (path,) = (Path(confluent_kafka.__file__).parents[1] / "confluent_kafka.libs").glob("librdkafka*.so*")
     library = ctypes.CDLL(str(path))
     library.rd_kafka_conf_new.restype = ctypes.c_void_p
@@ -44,10 +50,10 @@ def cluster() -> Iterator[tuple[str, Callable[..., None]]]:
     mock = ctypes.c_void_p(library.rd_kafka_mock_cluster_new(handle, 1))
     library.rd_kafka_mock_topic_create(mock, b"topic", 2, 1)
 
-    def refuse(*codes: int) -> None:
+    def refuse(request: int, *codes: int) -> None:
         library.rd_kafka_mock_push_request_errors_array(
             mock,
-            ctypes.c_int16(OFFSET_FETCH),
+            ctypes.c_int16(request),
             ctypes.c_size_t(len(codes)),
             (ctypes.c_int * len(codes))(*codes),
         )
@@ -72,13 +78,35 @@ def cluster() -> Iterator[tuple[str, Callable[..., None]]]:
 )  # fmt: skip
 def test_a_refusal_that_passes_is_waited_for_and_another_is_told(cluster, refusals, told):
     address, refuse = cluster
-    refuse(*refusals)
-    asked = subprocess.run(
-        [sys.executable, "-c", ASK, address],
+    refuse(OFFSET_FETCH, *refusals)
+    assert child(address, "ask", "ask") == told
+
+
+@pytest.mark.parametrize(
+    ("refusals", "told"),
+    [
+        ((NOT_COORDINATOR, UNKNOWN_MEMBER, COORDINATOR_NOT_AVAILABLE), ["None", "[5, 6]"]),
+        ((NOT_AUTHORIZED,), ["offsets of group group: Broker: Group authorization failed", "[None, None]"]),
+        (
+            (UNKNOWN_MEMBER,) * 20,
+            ["group group is running; stop it first (python -m glue.rollup)", "[None, None]"],
+        ),
+    ],
+)
+def test_offsets_that_are_refused_are_not_taken_for_moved(cluster, refusals, told):
+    address, refuse = cluster
+    refuse(OFFSET_COMMIT, *refusals)
+    assert child(address, "move", "ask") == told
+
+
+def child(address: str, *what: str) -> list[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD, address, *what],
         cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    assert (asked.returncode, asked.stdout.splitlines()) == (0, told), asked.stderr
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
