@@ -53,7 +53,8 @@ def shards_of(settings: Settings, group: str) -> list[str]:
     """Return the group and those of its shards, `<group>-<i>of<n>`, as far as the broker knows them.
 
     Raises:
-        TransientError: no broker answers.
+        TransientError: no broker answers, or one does not get its groups ready.
+        TapelineError: the broker refuses.
     """
     return own_groups(group, (found for found, _ in _groups(settings)))
 
@@ -68,18 +69,29 @@ def active_groups(settings: Settings) -> set[str]:
     """Return the consumer groups that have a member.
 
     Raises:
-        TransientError: no broker answers.
+        TransientError: no broker answers, or one does not get its groups ready.
+        TapelineError: the broker refuses.
     """
     return {name for name, state in _groups(settings) if state not in WITHOUT_MEMBER}
 
 
 def _groups(settings: Settings) -> list[tuple[str, ConsumerGroupState]]:
     admin = admin_client(settings)  # must live as long as its futures
-    try:
-        listed = admin.list_consumer_groups(request_timeout=REQUEST_TIMEOUT_S).result(REQUEST_TIMEOUT_S)
-    except (KafkaException, TimeoutError):  # whichever of the two is first
-        raise unreachable(settings) from None
-    return [(found.group_id, found.state) for found in listed.valid]
+    deadline = time.monotonic() + LEFT_WITHIN_S
+    while True:
+        try:
+            listed = admin.list_consumer_groups(request_timeout=REQUEST_TIMEOUT_S).result(REQUEST_TIMEOUT_S)
+        except (KafkaException, TimeoutError):  # whichever of the two is first
+            raise unreachable(settings) from None
+        # Below 0: of the client itself, for a broker that is away; the others have its groups.
+        refusal = next((error for error in listed.errors if error.code() > 0), None)
+        if refusal is None:
+            return [(found.group_id, found.state) for found in listed.valid]
+        if refusal.name() not in MAY_PASS:
+            raise TapelineError(f"list of consumer groups: {refusal.str()}")
+        if time.monotonic() > deadline:
+            raise unreachable(settings)
+        time.sleep(0.1)
 
 
 def require_stopped(settings: Settings, groups: Mapping[str, str]) -> None:
