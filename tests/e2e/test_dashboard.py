@@ -399,7 +399,7 @@ def test_a_tab_outlives_its_server(
         served = Dashboard(url, settings, BarTopic(settings), command)
         made = served.put("WDC", range(20, 10, -1))
         show(page, served, "WDC")
-        for minutes in (1, 2, 5):
+        for minutes in (1, 2, 5, 15):
             page.get_by_role("button", name=f"{minutes} min", exact=True).click()
             page.wait_for_selector(f".seg.here:text-is('{minutes} min')")
         wait_for_bar(page, made[-1])
@@ -414,6 +414,7 @@ def test_a_tab_outlives_its_server(
         made = served.put("WDC", range(5, 3, -1))
         wait_for_bar(page, made[-1])
         page.wait_for_selector("text=The dashboard does not answer", state="detached")
+        page.wait_for_selector(".seg.here:text-is('15 min')")
     context.close()
 
 
