@@ -29,6 +29,15 @@ for _ in range(2):
     except TapelineError as error:
         print(error)
 """
+REDRIVE = """
+import sys
+from glue.io.connect_letters import Redrive
+from glue.settings import Settings
+settings = Settings(_env_file=None, kafka_brokers=sys.argv[1], kafka_topic_connect_dlt="topic")
+redrive = Redrive(settings, lambda: False, is_dry_run=True)
+print(redrive.count)
+redrive.close()
+"""
 
 
 @pytest.fixture
@@ -73,12 +82,24 @@ def cluster() -> Iterator[tuple[str, Callable[..., None]]]:
 def test_a_refusal_that_passes_is_waited_for_and_another_is_told(cluster, refusals, told):
     address, refuse = cluster
     refuse(*refusals)
-    asked = subprocess.run(
-        [sys.executable, "-c", ASK, address],
+    assert lines_of(ASK, address) == told
+
+
+def test_a_redrive_waits_for_a_coordinator_that_a_new_broker_has_not_yet(cluster):
+    address, refuse = cluster
+    refuse(COORDINATOR_NOT_AVAILABLE, NOT_COORDINATOR)
+    assert lines_of(REDRIVE, address) == ["0"]
+
+
+def lines_of(script: str, address: str) -> list[str]:
+    """Return what a script prints."""
+    child = subprocess.run(
+        [sys.executable, "-c", script, address],
         cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    assert (asked.returncode, asked.stdout.splitlines()) == (0, told), asked.stderr
+    assert child.returncode == 0, child.stderr
+    return child.stdout.splitlines()
