@@ -3,8 +3,6 @@
 import json
 import re
 import shutil
-import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +21,7 @@ from glue.deploy.scripts import KSQL_DIR
 from glue.deploy.steps import start_over
 from glue.engine import MADE_BY_QUERIES, ksqldb_engine
 from glue.errors import SettingsError, TapelineError, TransientError
+from glue.io import state_topic
 from glue.io.kafka import cluster_id, publish
 from glue.io.kafka_groups import group_member, move_group
 from glue.io.kafka_read import topic_ends
@@ -484,29 +483,36 @@ def test_nothing_is_dropped_while_something_else_reads_it(estate, capsys):
     assert len(estate.server.sources) == 5
 
 
-def test_topics_are_not_emptied_under_a_running_worker(estate, capsys):
+def test_topics_are_not_emptied_under_a_running_worker(estate, monkeypatch, capsys):
     deploy(capsys)
     binner = Binner(Feed("running", "live", is_numbered=True), Rules(partitions=6))
+    now_ms = 1_600_000_000_000
 
-    has_stopped = threading.Event()
+    def commit(updated_ms: int) -> None:
+        checkpoint = Checkpoint(
+            feed_id="running", shard=Shard(), mode="live", snapshot=binner.snapshot(), late_ms=500,
+            bin_ms=10, partitions=6, is_ended=False, updated_ms=updated_ms,
+        )  # fmt: skip
+        publish_state(estate.settings, "running", checkpoint)
 
-    def work() -> None:
-        while not has_stopped.wait(0.1):
-            checkpoint = Checkpoint(
-                feed_id="running", shard=Shard(), mode="live", snapshot=binner.snapshot(), late_ms=500,
-                bin_ms=10, partitions=6, is_ended=False, updated_ms=int(time.time() * 1000),
-            )  # fmt: skip
-            publish_state(estate.settings, "running", checkpoint)
+    class Moments:
+        """The worker commits in the second of the moments that are waited, as one that stood still does."""
 
-    worker = threading.Thread(target=work)
-    worker.start()
-    until(lambda: read_state(estate.settings).checkpoints, "the worker's first commit")
-    try:
+        waited = 0
+
+        def time(self) -> float:
+            return now_ms / 1000
+
+        def sleep(self, _seconds: float) -> None:
+            self.waited += 1
+            if self.waited == 2:
+                commit(now_ms + 1000)
+
+    commit(now_ms)
+    with monkeypatch.context() as patch:
+        patch.setattr(state_topic, "time", Moments())
         with pytest.raises(TapelineError, match=r"a worker \(feed running, .*is writing to these topics"):
             main(["all", "--fresh"])
-    finally:
-        has_stopped.set()
-        worker.join()
     assert len(estate.server.sources) == 5
     other = estate.settings.model_copy(update={"replay_max_late_ms": 300})
     with pytest.raises(TapelineError, match=r"300, but a worker \(feed running\) runs with 500"):
