@@ -8,7 +8,6 @@ import json
 import re
 import ssl
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +16,10 @@ from typing import Any
 from urllib.parse import unquote
 
 Answer = tuple[int, Any]
+LOST: Answer = (0, None)
+"""The connection ends without an answer."""
+HANGS: Answer = (-1, None)
+"""No answer comes for as long as the server is there."""
 
 
 @dataclass
@@ -27,6 +30,7 @@ class FakeRest:
     asked: list[tuple[str, str, Any]] = field(default_factory=list)
     authorizations: set[str | None] = field(default_factory=set)
     url: str = ""
+    is_over: threading.Event = field(default_factory=threading.Event)
 
     def answer(self, method: str, path: str, body: Any) -> Answer:
         """Return (status, JSON body) for a request."""
@@ -39,8 +43,8 @@ class FakeRest:
     def serve(self, method: str, path: str, body: Any) -> Answer:
         return 404, {"error_code": 404, "message": f"HTTP 404 Not Found: {method} {path}"}
 
-    def times(self, count: int, matches: str, answer: Answer, after_s: float = 0) -> None:
-        """Answer the next `count` requests whose method, path or text matches in this way, late if asked."""
+    def times(self, count: int, matches: str, answer: Answer) -> None:
+        """Answer the next `count` requests whose method, path or text matches in this way."""
         left = [count]
 
         def rule(method: str, path: str, body: Any) -> Answer | None:
@@ -48,7 +52,6 @@ class FakeRest:
             if not left[0] or not re.search(matches, text):
                 return None
             left[0] -= 1
-            time.sleep(after_s)
             return answer
 
         self.rules.append(rule)
@@ -201,6 +204,11 @@ def serving(fake: FakeRest, tls: ssl.SSLContext | None = None) -> Iterator[None]
             body = json.loads(self.rfile.read(length)) if length else None
             fake.authorizations.add(self.headers.get("Authorization"))
             status, answer = fake.answer(self.command, self.path, body)
+            if (status, answer) == HANGS:
+                fake.is_over.wait()
+            if (status, answer) in (HANGS, LOST):
+                self.close_connection = True
+                return
             content = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
             content = b"" if status == 204 else content
             try:
@@ -226,6 +234,7 @@ def serving(fake: FakeRest, tls: ssl.SSLContext | None = None) -> Iterator[None]
     try:
         yield
     finally:
+        fake.is_over.set()
         server.shutdown()
         server.server_close()
         thread.join(5)

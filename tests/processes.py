@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from confluent_kafka import ConsumerGroupState, KafkaException
 
 from glue.core.bars import Bar
 from glue.core.bins import TickBin
 from glue.core.dead_letters import DeadLetter
+from glue.io.kafka import admin_client
 from glue.io.kafka_read import read_to_end
 from glue.io.registry import AvroReader, Registry
 from glue.settings import Settings
@@ -27,6 +29,8 @@ BTCUSDT = SHARED_DATA / "BTCUSDT_trades_20210108.csv"
 ENV = {"PYTHONPATH": str(ROOT), "LOG_FORMAT": "json", "KSQLDB_URL": ""}
 """Of every command. A ksqlDB server that the tests are given is for the contract suite only."""
 DEADLINE_S = 90.0
+READ_WITHIN_S = 30.0
+"""What a process that has ended printed is read by then; a child of its own may have its output still."""
 
 
 class Command:
@@ -68,7 +72,7 @@ class Command:
             raise AssertionError(
                 f"{self.args} did not end in {deadline_s} s:\n{self.output[-3000:]}"
             ) from None
-        self._reader.join(5)
+        self._reader.join(READ_WITHIN_S)
         return code
 
     def wait_for(self, text: str, deadline_s: float = DEADLINE_S) -> str:
@@ -78,12 +82,13 @@ class Command:
             return next((line for line in list(self._lines) if text in line), None)
 
         until(lambda: found() is not None or not self.is_running, f"{text!r} from {self.args}", deadline_s)
-        time.sleep(0 if found() else 0.2)
+        if not self.is_running:
+            self._reader.join(READ_WITHIN_S)
         line = found()
         assert line is not None, f"{self.args} ended without printing {text!r}:\n{self.output[-3000:]}"
         return line
 
-    def stop(self, sig: signal.Signals = signal.SIGTERM, deadline_s: float = 20) -> int:
+    def stop(self, sig: signal.Signals = signal.SIGTERM, deadline_s: float = DEADLINE_S) -> int:
         """Send a signal, wait, and return the exit code."""
         if self.is_running:
             self._process.send_signal(sig)
@@ -168,6 +173,16 @@ def env_of(settings: Settings) -> dict[str, str]:
         if value is not None and not hasattr(value, "get_secret_value"):
             env[name.upper()] = str(value)
     return env
+
+
+def members(settings: Settings, group: str) -> int:
+    """Return how many members a consumer group has, 0 while they do not know yet who reads what."""
+    admin = admin_client(settings)  # must live as long as its futures
+    try:
+        found = admin.describe_consumer_groups([group])[group].result(DEADLINE_S)
+    except KafkaException:  # until a new broker has made its topic of offsets
+        return 0
+    return len(found.members) if found.state is ConsumerGroupState.STABLE else 0
 
 
 def bars_on_topic(settings: Settings) -> list[Bar]:

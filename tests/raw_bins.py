@@ -5,14 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
+from confluent_kafka import Producer, TopicPartition
 
 from glue.core.bins import TickBin, watermark_record
 from glue.core.partition import is_watermark, partition_of, watermark_symbols
 from glue.core.staged import LARGEST_SUM, Place, Span, bounds_of
 from glue.deploy.snowflake import read_statements
+from glue.io import topic_stats
 from glue.io.bin_codec import SCHEMA_FILE, BinReader, BinWriter
-from glue.io.kafka import admin_client, partition_count, topic_id
+from glue.io.kafka import partition_count, topic_id
 from glue.io.kafka_read import read_to_end
 from glue.io.raw_tables import COLUMNS
 from glue.io.registry import Registry
@@ -22,7 +23,7 @@ from glue.settings import Settings
 from tests.warehouse import create_roles, is_near, query
 
 Row = dict[str, Any]
-TIMEOUT_S = 10
+TIMEOUT_S = 90
 
 
 def create_raw(settings: Settings) -> None:
@@ -135,14 +136,11 @@ def committed(settings: Settings) -> dict[int, Place]:
     """Return what the loader's group has committed, for the partitions where it has."""
     topic, group = settings.kafka_topic_raw, settings.snowflake_raw_group
     wanted = [TopicPartition(topic, p) for p in range(partition_count(settings, topic))]
-    admin = admin_client(settings)
-    answer = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group, wanted)])
-    found = answer[group].result(TIMEOUT_S).topic_partitions
     this_topic = topic_id(settings, topic)
     return {
-        p.partition: Place.parse(this_topic, p.partition, p.offset, p.metadata)
-        for p in found
-        if p.offset >= 0
+        at.partition: Place.parse(this_topic, at.partition, at.offset, at.metadata)
+        for at in topic_stats.committed(settings, group, wanted)
+        if at is not None
     }
 
 

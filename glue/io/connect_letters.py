@@ -11,7 +11,7 @@ from confluent_kafka import KafkaException, Message, TopicPartition
 
 from glue.core.connect_letters import REDRIVEN, Fate, Headers, Letter, Sent, Sorter
 from glue.errors import TapelineError, TransientError
-from glue.io.kafka import REQUEST_TIMEOUT_S, kafka_error, partition_count, partition_counts, unreachable
+from glue.io.kafka import REQUEST_TIMEOUT_S, kafka_error, partition_count, partition_counts
 from glue.io.kafka_groups import SESSION_TIMEOUT_S, group_member
 from glue.io.kafka_read import offset_ranges, read_from, spans_since
 from glue.io.topic_stats import committed
@@ -95,11 +95,11 @@ class Redrive:
         )
         self._is_open = False
         self._consumer = group_member(settings, GROUP, max_poll_s=SESSION_TIMEOUT_S)
-        try:
-            offsets = self._consumer.committed(partitions, REQUEST_TIMEOUT_S)
-        except KafkaException:
-            raise unreachable(settings) from None
-        self._sent = {at.partition: Sent.parse(max(0, at.offset), at.metadata) for at in offsets}
+        found = committed(settings, GROUP, partitions, isolation_level="read_committed")
+        self._sent = {
+            place.partition: Sent.parse(at.offset, at.metadata) if at is not None else Sent()
+            for place, at in zip(partitions, found, strict=True)
+        }
         self._sorter = Sorter(self._sent, partition_counts(settings))
         self._spans = dict(
             zip((p.partition for p in partitions), offset_ranges(settings, partitions), strict=True)

@@ -17,8 +17,10 @@ from glue.io.kafka_read import read_to_end
 from glue.settings import Settings
 
 WORKER = "glue.replay"
-RECENT_MS, LOOK_AGAIN_S = 10_000, 1.2
-"""A worker of a live feed commits every second at least."""
+RECENT_MS = 10_000
+LOOKS, LOOK_EVERY_S = 3, 0.6
+"""A worker of a live feed commits every second at least. Several looks: while a machine stands still, as it
+may during one of them, no worker writes."""
 
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, tag="checkpoint"):
@@ -164,7 +166,7 @@ def agree(settings: Settings, part: str, *, is_dry_run: bool = False) -> None:
 def refuse_running_worker(settings: Settings) -> None:
     """Refuse to go on while a worker writes: a running one does not notice that its topics are new.
 
-    A worker that has written in the last seconds is looked at once more after a moment.
+    A worker that has written in the last seconds is looked at some more times.
 
     Raises:
         TapelineError: names the feed.
@@ -172,8 +174,10 @@ def refuse_running_worker(settings: Settings) -> None:
     try:
         before = _updates(settings)
         now_ms = time.time() * 1000
-        if any(abs(now_ms - updated_ms) < RECENT_MS for updated_ms in before.values()):
-            time.sleep(LOOK_AGAIN_S)
+        if all(abs(now_ms - updated_ms) >= RECENT_MS for updated_ms in before.values()):
+            return
+        for _ in range(LOOKS):
+            time.sleep(LOOK_EVERY_S)
             for (feed_id, shard), updated_ms in _updates(settings).items():
                 if before.get((feed_id, shard)) != updated_ms:
                     raise TapelineError(

@@ -70,11 +70,15 @@ def committed_offsets(settings: Settings, group: str, partitions: list[TopicPart
 
 
 def committed(
-    settings: Settings, group: str, partitions: list[TopicPartition]
+    settings: Settings,
+    group: str,
+    partitions: list[TopicPartition],
+    isolation_level: str = "read_uncommitted",
 ) -> list[TopicPartition | None]:
     """Return what a group has committed for each partition of a topic, as `committed_offsets` does.
 
-    The metadata of the offset come with it. Asked as a consumer that never joins: librdkafka's admin client
+    The metadata of the offset come with it. An open transaction, which may commit other offsets, is waited
+    for with "read_committed" only. Asked as a consumer that never joins: librdkafka's admin client
     answers a coordinator that is not ready, as after a broker hung, with a segmentation fault.
 
     Raises:
@@ -83,8 +87,7 @@ def committed(
     """
     if not group:
         return [None] * len(partitions)
-    # Uncommitted: an open transaction is not waited for.
-    consumer = reader(settings, group=group, isolation_level="read_uncommitted")
+    consumer = reader(settings, group=group, isolation_level=isolation_level)
     deadline = time.monotonic() + REQUEST_TIMEOUT_S
     try:
         while True:

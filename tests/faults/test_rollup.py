@@ -51,7 +51,7 @@ def test_a_loader_killed_at_each_point_of_a_flush_changes_no_row(
             topic.put(bars[i * share : (i + 1) * share])
             proxy.hold(point)
             command = rollup(settings, tmp_path, proxy, "--once")
-            until(proxy.held.is_set, f"a flush held {point}", 60)
+            until(proxy.held.is_set, f"a flush held {point}")
             assert command.stop(signal.SIGKILL) == -signal.SIGKILL
         last = rollup(settings, tmp_path, proxy, "--once", "--final")
         assert last.wait() == 0, last.output

@@ -61,7 +61,7 @@ def stage_raw(settings: Settings, cwd: Path, proxy: WarehouseProxy, *options: st
 def kill_at(statement: str, point: Point, settings: Settings, cwd: Path, proxy: WarehouseProxy) -> None:
     proxy.hold(point, statement)
     command = stage_raw(settings, cwd, proxy, "--once")
-    until(proxy.held.is_set, f"{statement} held {point}", 60)
+    until(proxy.held.is_set, f"{statement} held {point}")
     assert command.stop(signal.SIGKILL) == -signal.SIGKILL
 
 

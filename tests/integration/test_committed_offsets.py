@@ -21,14 +21,19 @@ import sys
 from confluent_kafka import TopicPartition
 from glue.errors import TapelineError
 from glue.io import kafka_groups
+from glue.io.connect_letters import Redrive
 from glue.io.topic_stats import committed_offsets
 from glue.settings import Settings
 kafka_groups.LEFT_WITHIN_S = 0.5
-settings = Settings(_env_file=None, kafka_brokers=sys.argv[1])
+settings = Settings(_env_file=None, kafka_brokers=sys.argv[1], kafka_topic_connect_dlt="topic")
 def ask():
     return committed_offsets(settings, "group", [TopicPartition("topic", p) for p in range(2)])
 def move():
     return kafka_groups.move_group(settings, "group", "glue.rollup", "topic", {0: (5, ""), 1: (6, "")})
+def redrive():
+    redrive = Redrive(settings, lambda: False, is_dry_run=True)
+    redrive.close()
+    return redrive.count
 for do in map(globals().get, sys.argv[2:]):
     try:
         print(do())
@@ -79,7 +84,13 @@ def cluster() -> Iterator[tuple[str, Callable[..., None]]]:
 def test_a_refusal_that_passes_is_waited_for_and_another_is_told(cluster, refusals, told):
     address, refuse = cluster
     refuse(OFFSET_FETCH, *refusals)
-    assert child(address, "ask", "ask") == told
+    assert lines_of(address, "ask", "ask") == told
+
+
+def test_a_redrive_waits_for_a_coordinator_that_a_new_broker_has_not_yet(cluster):
+    address, refuse = cluster
+    refuse(OFFSET_FETCH, COORDINATOR_NOT_AVAILABLE, NOT_COORDINATOR)
+    assert lines_of(address, "redrive") == ["0"]
 
 
 @pytest.mark.parametrize(
@@ -96,11 +107,12 @@ def test_a_refusal_that_passes_is_waited_for_and_another_is_told(cluster, refusa
 def test_offsets_that_are_refused_are_not_taken_for_moved(cluster, refusals, told):
     address, refuse = cluster
     refuse(OFFSET_COMMIT, *refusals)
-    assert child(address, "move", "ask") == told
+    assert lines_of(address, "move", "ask") == told
 
 
-def child(address: str, *what: str) -> list[str]:
-    done = subprocess.run(
+def lines_of(address: str, *what: str) -> list[str]:
+    """Return what a child that does so prints."""
+    child = subprocess.run(
         [sys.executable, "-c", CHILD, address, *what],
         cwd=ROOT,
         capture_output=True,
@@ -108,5 +120,5 @@ def child(address: str, *what: str) -> list[str]:
         timeout=60,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
+    assert child.returncode == 0, child.stderr
+    return child.stdout.splitlines()

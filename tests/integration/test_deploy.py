@@ -3,8 +3,6 @@
 import json
 import re
 import shutil
-import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +21,7 @@ from glue.deploy.scripts import KSQL_DIR
 from glue.deploy.steps import start_over
 from glue.engine import MADE_BY_QUERIES, ksqldb_engine
 from glue.errors import SettingsError, TapelineError, TransientError
+from glue.io import state_topic
 from glue.io.kafka import cluster_id, publish
 from glue.io.kafka_groups import group_member, move_group
 from glue.io.kafka_read import topic_ends
@@ -32,7 +31,7 @@ from glue.io.topic_stats import committed
 from glue.settings import Settings
 from glue.stack.__main__ import deploy_ksql
 from tests.conftest import RunningStack
-from tests.fake_rest import FakeKsqlDb, serving
+from tests.fake_rest import LOST, Answer, FakeKsqlDb, serving
 from tests.processes import Command, until
 
 pytestmark = pytest.mark.stack
@@ -89,7 +88,7 @@ def estate(
     shutil.copytree(KSQL_DIR, ksql_dir)
     monkeypatch.setattr(steps, "KSQL_DIR", ksql_dir)
     with serving(fake):
-        for name, value in (env | {"KSQLDB_URL": fake.url, "REST_TIMEOUT_MS": "1500"}).items():
+        for name, value in (env | {"KSQLDB_URL": fake.url}).items():
             monkeypatch.setenv(name, value)
         yield Estate(fake, settings, ksql_dir)
     for part in read_state(settings).agreements:
@@ -194,17 +193,15 @@ def test_a_half_done_deployment_goes_on_where_it_stopped(estate, capsys):
 
 
 def test_a_statement_whose_answer_was_lost_is_known_when_it_goes_on(estate, capsys):
-    serve = estate.server.serve
+    def carry_out_and_lose(method: str, path: str, body: object) -> Answer | None:
+        if not isinstance(body, dict) or not body["ksql"].startswith("CREATE TABLE"):
+            return None
+        estate.server.rules.clear()
+        estate.server.serve(method, path, body)
+        return LOST
 
-    def carry_out_and_hang(method: str, path: str, body: object) -> None:
-        if isinstance(body, dict) and body["ksql"].startswith("CREATE TABLE"):
-            estate.server.rules.clear()
-            serve(method, path, body)
-            estate.server.times(1, "CREATE TABLE", (200, []), after_s=2)
-            estate.server.answer(method, path, body)
-
-    estate.server.rules.append(carry_out_and_hang)
-    with pytest.raises(TransientError, match=r"02_bars.*does not answer in 1\.5 s .*run the command again"):
+    estate.server.rules.append(carry_out_and_lose)
+    with pytest.raises(TransientError, match=r"02_bars.*does not answer there.*run the command again"):
         main(["ksql"])
     expected = dict.fromkeys(NAMES[:3], "exists") | dict.fromkeys(NAMES[3:], "created")
     assert deploy(capsys) == expected
@@ -346,17 +343,19 @@ def test_fresh_empties_the_topics_and_makes_the_queries_anew(estate, capsys):
 
 
 def test_a_refused_fresh_has_changed_nothing(estate, monkeypatch, capsys):
-    monkeypatch.setattr("glue.io.kafka_groups.LEFT_WITHIN_S", 0.5)
     settings = Settings.load()
     deploy(capsys)
     for group, command in ((settings.agg_group, "glue.aggregate"), (RAW_GROUP, "glue.stage_raw")):
         move_group(settings, group, command, settings.kafka_topic_raw, {0: (0, "12")})
-    loader = group_member(settings, f"{LOADER_GROUP}-1of2", max_poll_s=10)
+    loader = group_member(settings, f"{LOADER_GROUP}-1of2", max_poll_s=60)
     loader.subscribe([settings.agg_output_topic])
     try:
         until(lambda: (loader.poll(0.1), loader.assignment())[1], "the loader in its group")
-        with pytest.raises(TapelineError, match=rf"{LOADER_GROUP}-1of2 is running; stop it .*glue\.rollup"):
-            main(["all", "--fresh"])
+        with monkeypatch.context() as patch:
+            patch.setattr("glue.io.kafka_groups.LEFT_WITHIN_S", 0)
+            running = rf"{LOADER_GROUP}-1of2 is running; stop it .*glue\.rollup"
+            with pytest.raises(TapelineError, match=running):
+                main(["all", "--fresh"])
         assert committed_at(settings, settings.agg_group) == committed_at(settings, RAW_GROUP) == (0, "12")
         assert len(estate.server.sources) == 5
     finally:
@@ -484,29 +483,36 @@ def test_nothing_is_dropped_while_something_else_reads_it(estate, capsys):
     assert len(estate.server.sources) == 5
 
 
-def test_topics_are_not_emptied_under_a_running_worker(estate, capsys):
+def test_topics_are_not_emptied_under_a_running_worker(estate, monkeypatch, capsys):
     deploy(capsys)
     binner = Binner(Feed("running", "live", is_numbered=True), Rules(partitions=6))
+    now_ms = 1_600_000_000_000
 
-    has_stopped = threading.Event()
+    def commit(updated_ms: int) -> None:
+        checkpoint = Checkpoint(
+            feed_id="running", shard=Shard(), mode="live", snapshot=binner.snapshot(), late_ms=500,
+            bin_ms=10, partitions=6, is_ended=False, updated_ms=updated_ms,
+        )  # fmt: skip
+        publish_state(estate.settings, "running", checkpoint)
 
-    def work() -> None:
-        while not has_stopped.wait(0.1):
-            checkpoint = Checkpoint(
-                feed_id="running", shard=Shard(), mode="live", snapshot=binner.snapshot(), late_ms=500,
-                bin_ms=10, partitions=6, is_ended=False, updated_ms=int(time.time() * 1000),
-            )  # fmt: skip
-            publish_state(estate.settings, "running", checkpoint)
+    class Moments:
+        """The worker commits in the second of the moments that are waited, as one that stood still does."""
 
-    worker = threading.Thread(target=work)
-    worker.start()
-    until(lambda: read_state(estate.settings).checkpoints, "the worker's first commit")
-    try:
+        waited = 0
+
+        def time(self) -> float:
+            return now_ms / 1000
+
+        def sleep(self, _seconds: float) -> None:
+            self.waited += 1
+            if self.waited == 2:
+                commit(now_ms + 1000)
+
+    commit(now_ms)
+    with monkeypatch.context() as patch:
+        patch.setattr(state_topic, "time", Moments())
         with pytest.raises(TapelineError, match=r"a worker \(feed running, .*is writing to these topics"):
             main(["all", "--fresh"])
-    finally:
-        has_stopped.set()
-        worker.join()
     assert len(estate.server.sources) == 5
     other = estate.settings.model_copy(update={"replay_max_late_ms": 300})
     with pytest.raises(TapelineError, match=r"300, but a worker \(feed running\) runs with 500"):

@@ -7,15 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaException
 
 from glue.core.bins import TickBin
-from glue.io.kafka import admin_client
 from glue.io.topic_stats import consumer_lag
 from glue.io.topics import recreate_topics
 from glue.settings import Settings
 from tests.conftest import RunningStack
-from tests.processes import Command, env_of, feed, running, until
+from tests.processes import Command, env_of, feed, members, running, until
 from tests.raw_bins import (
     BinTopic,
     assert_rows,
@@ -135,7 +133,7 @@ def test_a_standby_goes_on_with_the_files_of_a_killed_one(
         running("-m", "glue.stage_raw", cwd=tmp_path, env=env) as one,
         running("-m", "glue.stage_raw", cwd=tmp_path, env=env) as other,
     ):
-        until(lambda: members(settings) == 2, "both in the group")
+        until(lambda: members(settings, settings.snowflake_raw_group) == 2, "both in the group")
         until(lambda: is_active(one) != is_active(other), "one that reads")
         BinTopic(settings).put(some_bins(2000, T))
         part = spool_of(tmp_path, settings) / "0-0.part"
@@ -154,14 +152,6 @@ def test_a_standby_goes_on_with_the_files_of_a_killed_one(
     load_all(settings, tmp_path)
     found = assert_rows(settings)
     assert len({row["file_name"] for row in found}) > 1, "the killed one's file was not gone on with"
-
-
-def members(settings: Settings) -> int:
-    admin, group = admin_client(settings), settings.snowflake_raw_group
-    try:
-        return len(admin.describe_consumer_groups([group])[group].result(10).members)
-    except KafkaException:  # until a new broker has made its topic of offsets
-        return 0
 
 
 def test_what_the_warehouse_refuses_is_said_and_nothing_is_lost(
