@@ -104,7 +104,7 @@ def forget_group(settings: Settings, group: str, command: str) -> None:
     `command` is what its members run, for the message.
 
     Raises:
-        TapelineError: the group has a running member.
+        TapelineError: the group has a running member, or no broker answers.
     """
     admin = admin_client(settings)  # must live as long as its futures
     _change(settings, group, command, lambda: admin.delete_consumer_groups([group])[group])
@@ -116,7 +116,7 @@ def move_group(
     """Commit offsets and their metadata by partition, for a group that has no member or is not there yet.
 
     Raises:
-        TapelineError: the group has a running member.
+        TapelineError: the group has a running member, or no broker answers.
     """
     admin = admin_client(settings)  # must live as long as its futures
     places = [TopicPartition(topic, p, at, metadata=metadata) for p, (at, metadata) in offsets.items()]
@@ -139,6 +139,8 @@ def _change(settings: Settings, group: str, command: str, request: Callable[[], 
             if name not in MAY_PASS or is_late:
                 raise unreachable(settings) from None
             time.sleep(0.1)
+        except TimeoutError:  # of a broker that hangs
+            raise unreachable(settings) from None
         else:
             return
 
