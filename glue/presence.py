@@ -11,6 +11,8 @@ import psutil
 from glue.settings import STATE_DIR
 
 RUN_DIR = STATE_DIR / "run"
+CREATE_TIME_TOLERANCE_S = 2.0
+"""The clock that dates a process may be corrected while it runs; no pid comes round so soon."""
 
 
 class Presence(msgspec.Struct, frozen=True):
@@ -29,7 +31,9 @@ def present(name: str, metrics_url: str) -> Iterator[None]:
     me = Presence(name, pid, psutil.Process(pid).create_time(), metrics_url)
     path = RUN_DIR / f"{name}-{pid}.json"
     RUN_DIR.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(msgspec.json.encode(me))
+    part = path.with_suffix(".part")
+    part.write_bytes(msgspec.json.encode(me))
+    part.replace(path)  # whole, for whoever looks at this moment
     try:
         yield
     finally:
@@ -40,9 +44,12 @@ def running(run_dir: Path = RUN_DIR) -> list[Presence]:
     """Return the workers that are alive, and forget those that died without saying so."""
     found = []
     for path in sorted(run_dir.glob("*.json")):
-        presence = msgspec.json.decode(path.read_bytes(), type=Presence)
         try:
-            is_alive = psutil.Process(presence.pid).create_time() == presence.create_time
+            presence = msgspec.json.decode(path.read_bytes(), type=Presence)
+        except FileNotFoundError:  # it has just ended
+            continue
+        try:
+            is_alive = _is_dated(psutil.Process(presence.pid), presence.create_time)
         except psutil.NoSuchProcess:
             is_alive = False
         if is_alive:
@@ -50,3 +57,7 @@ def running(run_dir: Path = RUN_DIR) -> list[Presence]:
         else:
             path.unlink(missing_ok=True)
     return found
+
+
+def _is_dated(process: psutil.Process, create_time: float) -> bool:
+    return bool(abs(process.create_time() - create_time) < CREATE_TIME_TOLERANCE_S)

@@ -107,6 +107,8 @@ def topic_id(settings: Settings, topic: str) -> str:
         if kafka_error(exception).name() == "UNKNOWN_TOPIC_OR_PART":
             raise MissingTopic(_missing(topic)) from None
         raise unreachable(settings) from None
+    except TimeoutError:  # the other time-out was first
+        raise unreachable(settings) from None
     halves = (uuid.get_most_significant_bits(), uuid.get_least_significant_bits())
     return "".join(f"{half & 0xFFFFFFFFFFFFFFFF:016x}" for half in halves)
 

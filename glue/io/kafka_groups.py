@@ -153,7 +153,7 @@ def _change(settings: Settings, group: str, command: str, change: Callable[[], N
     while True:
         try:
             change()
-        except TimeoutError:
+        except TimeoutError:  # of a broker that hangs
             raise unreachable(settings) from None
         except KafkaException as exception:
             error = kafka_error(exception)

@@ -13,6 +13,7 @@ from tests.processes import (
     WDC,
     Command,
     bars_on_topic,
+    bins_on_topic,
     dead_letters_on_topic,
     env_of,
     feed,
@@ -89,7 +90,8 @@ def test_a_second_run_of_the_same_feed_changes_nothing(stack: RunningStack, tmp_
         for _ in range(2):
             worker = Command("-m", "glue.replay", "--url", url, cwd=tmp_path, env=env)
             assert worker.wait() == 0, worker.output
-            until(lambda: len(bars_on_topic(settings)) > 20, "bars")
+            wanted = len({(b.symbol, b.start_ts_ms // 1000) for b in bins_on_topic(settings)})
+            until(lambda n=wanted: len(bars_on_topic(settings)) >= n > 20, "all bars")
             seen = (bars_on_topic(settings), dead_letters_on_topic(settings))
     assert (bars_on_topic(settings), dead_letters_on_topic(settings)) == seen
     ids = [bar.bar_id for bar in seen[0]]

@@ -2,6 +2,7 @@
 
 import random
 import signal
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,7 @@ def test_a_worker_that_is_ended_in_mid_stream_goes_on_exactly(
         for _ in range(4):
             worker = Command("-m", "glue.replay", "--url", url, cwd=tmp_path, env=env)
             worker.wait_for('"feed"')
+            until(lambda: bins_on_topic(settings), "a first checkpoint")
             time.sleep(rng.uniform(0.3, 3))
             worker.stop(sig)
         worker = Command("-m", "glue.replay", "--url", url, cwd=tmp_path, env=env)
@@ -84,12 +86,15 @@ def test_a_feed_that_tells_no_mode_is_resumed_from_where_the_worker_was(
         if last == 60:
             exchange.send(b'{"type":"end"}\n')
         else:
-            time.sleep(30)
+            while not is_killed.wait(1):
+                exchange.send(b"\n")
 
+    is_killed = threading.Event()
     with scripted_feed(answer) as source:
         worker = Command("-m", "glue.replay", "--url", source.url, cwd=tmp_path, env=env)
         until(lambda: len(bins_on_topic(settings)) > 10, "bins")
         worker.stop(signal.SIGKILL)
+        is_killed.set()
         worker = Command("-m", "glue.replay", "--url", source.url, cwd=tmp_path, env=env)
         assert worker.wait() == 0, worker.output
         assert source.requests[1] is None  # who it is shows with its first ticks
