@@ -83,11 +83,11 @@ def _groups(settings: Settings) -> list[tuple[str, ConsumerGroupState]]:
             listed = admin.list_consumer_groups(request_timeout=REQUEST_TIMEOUT_S).result(REQUEST_TIMEOUT_S)
         except (KafkaException, TimeoutError):  # whichever of the two is first
             raise unreachable(settings) from None
-        # Below 0: of the client itself, for a broker that is away; the others have its groups.
-        refusal = next((error for error in listed.errors if error.code() > 0), None)
-        if refusal is None:
+        if not listed.errors:
             return [(found.group_id, found.state) for found in listed.valid]
-        if refusal.name() not in MAY_PASS:
+        # One by broker; below 0: of the client itself, to which a broker did not answer.
+        refusal = next((e for e in listed.errors if e.code() > 0 and e.name() not in MAY_PASS), None)
+        if refusal is not None:
             raise TapelineError(f"list of consumer groups: {refusal.str()}")
         if time.monotonic() > deadline:
             raise unreachable(settings)

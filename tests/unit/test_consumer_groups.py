@@ -10,7 +10,6 @@ from glue.errors import TapelineError, TransientError
 from glue.io import kafka_groups
 from glue.settings import Settings
 
-LOADING = KafkaError(KafkaError.COORDINATOR_LOAD_IN_PROGRESS)
 LOADER = SimpleNamespace(group_id="loader", state=ConsumerGroupState.STABLE)
 
 
@@ -34,13 +33,16 @@ def groups(*valid: SimpleNamespace, errors: tuple[KafkaError, ...] = ()) -> Simp
     return SimpleNamespace(valid=list(valid), errors=list(errors))
 
 
-def test_a_broker_that_still_loads_its_groups_is_waited_for(told):
-    told += [groups(errors=(LOADING,)), groups(LOADER)]
+@pytest.mark.parametrize("error", [KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError._TIMED_OUT])
+def test_a_broker_that_still_loads_its_groups_or_is_slow_is_waited_for(told, error):
+    told += [groups(errors=(KafkaError(error),)), groups(LOADER)]
     assert kafka_groups.active_groups(Settings(_env_file=None)) == {"loader"}
+    assert kafka_groups.shards_of(Settings(_env_file=None), "loader") == ["loader"]
 
 
-def test_a_broker_that_never_has_them_is_told(told):
-    told += [groups(errors=(LOADING,))]
+@pytest.mark.parametrize("error", [KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError._TIMED_OUT])
+def test_a_list_that_lacks_the_groups_of_a_broker_is_not_taken_for_whole(told, error):
+    told += [groups(LOADER, errors=(KafkaError(error),))]
     with pytest.raises(TransientError, match="no Kafka broker answers at KAFKA_BROKERS"):
         kafka_groups.active_groups(Settings(_env_file=None))
 
@@ -49,8 +51,3 @@ def test_a_refusal_is_told(told):
     told += [groups(errors=(KafkaError(KafkaError.CLUSTER_AUTHORIZATION_FAILED),))]
     with pytest.raises(TapelineError, match=r"list of consumer groups: .*authorization failed"):
         kafka_groups.active_groups(Settings(_env_file=None))
-
-
-def test_the_groups_of_a_broker_that_is_away_are_those_of_the_others(told):
-    told += [groups(LOADER, errors=(KafkaError(KafkaError._TRANSPORT),))]
-    assert kafka_groups.shards_of(Settings(_env_file=None), "loader") == ["loader"]
