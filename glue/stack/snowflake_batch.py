@@ -101,6 +101,7 @@ def statements(sql: str) -> list[tuple[str, int]]:
 def _run(session: Session, sql: str, binds: Sequence[Any]) -> Response:
     cursor = session.cursor()
     ids = []
+    session.begin_statement()  # one for the whole batch: its client is not silent in between
     try:
         for text, count in statements(sql):
             params, binds = tuple(binds[:count]), binds[count:]
@@ -111,6 +112,8 @@ def _run(session: Session, sql: str, binds: Sequence[Any]) -> Response:
             session.abandon()
             session.lock.release(session)
         return _failure(error)
+    finally:
+        session.end_statement()
     answer = {
         "resultIds": ",".join(ids),
         "queryId": secrets.token_hex(8),

@@ -24,6 +24,8 @@ from glue.stack.snowflake_users import USER, UserExists, Users
 READING = (exp.Select, exp.SetOperation, exp.Show, exp.Describe, exp.Use, exp.Set, exp.ListStage, exp.Put)
 WORK = (exp.Select, exp.SetOperation, exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.Copy)
 """What a warehouse is needed for."""
+TRANSACTION_ENDED = 615
+"""What a statement fails with whose transaction was ended by another session."""
 
 
 class Session(FakeSnowflakeConnection):
@@ -49,7 +51,7 @@ class Session(FakeSnowflakeConnection):
         self.parameters: dict[str, Any] = {}
         self.user = USER
         self.role = self.warehouse_name = self.last_query_id = ""
-        self.has_transaction = False
+        self.has_transaction = self._is_detached = False
         self._busy = 0
         self._heard_at = time.monotonic()
 
@@ -114,6 +116,18 @@ class Session(FakeSnowflakeConnection):
         self._in_transaction = False
         self._duck_conn.rollback()
 
+    def detach(self) -> None:
+        """Roll back what a client left open that is not heard of, and tell it so when it is heard again."""
+        self.abandon()
+        self._is_detached = True
+
+    def tell_if_detached(self) -> None:
+        """Raise, once, what a client is told that comes back: it must not go on as in its transaction."""
+        if self._is_detached:
+            self._is_detached = False
+            text = "the transaction was rolled back: nothing was heard of its client while another one waited"
+            raise ProgrammingError(msg=text, errno=TRANSACTION_ENDED, sqlstate="40000")
+
     def end(self) -> None:
         """Close the session; an open transaction is rolled back."""
         self.close()
@@ -136,6 +150,7 @@ class Cursor(FakeSnowflakeCursor):
         session.begin_statement()
         is_work = False
         try:
+            session.tell_if_detached()
             if session.users.take_keys(command):
                 return self._answer(DONE)
             if answered := session.roles.answer(command, session.user):

@@ -10,6 +10,8 @@ from snowflake.connector.errors import ProgrammingError
 
 DETACHED_AFTER_S = 10.0
 """A transaction whose client has been silent for so long is rolled back when another one waits for it."""
+LOOKS = 4
+"""So often it is found silent for so long: after the machine stood still, a client is heard in a moment."""
 LOCK_POLL_S = 0.25
 DEFAULT_LOCK_TIMEOUT_S = 43_200
 AUTO_SUSPEND_S = 60.0
@@ -25,8 +27,8 @@ class Writer(Protocol):
     def silent_s(self) -> float:
         """For how long its client has not been heard of, s."""
 
-    def abandon(self) -> None:
-        """Roll back what its client left open."""
+    def detach(self) -> None:
+        """Roll back what its client left open, and tell it so when it is heard again."""
 
 
 class Warehouse:
@@ -70,12 +72,14 @@ class WriteLock:
             ProgrammingError: the time is over.
         """
         deadline = time.monotonic() + float(session.parameters.get("LOCK_TIMEOUT", DEFAULT_LOCK_TIMEOUT_S))
+        silent = 0
         with self._changed:
             while self._holder not in (None, session):
                 holder = self._holder
                 assert holder is not None  # noqa: S101 - for the type checker
-                if holder.silent_s > DETACHED_AFTER_S:
-                    holder.abandon()
+                silent = silent + 1 if holder.silent_s > DETACHED_AFTER_S else 0
+                if silent >= LOOKS:
+                    holder.detach()
                     self._holder = None
                 elif time.monotonic() > deadline:
                     tag = holder.parameters.get("QUERY_TAG", "")

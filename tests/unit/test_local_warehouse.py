@@ -5,13 +5,15 @@ from pathlib import Path
 import duckdb
 import pytest
 from fakesnow.transforms import stage
+from snowflake.connector.errors import ProgrammingError
 from sqlglot import exp, parse_one
 
 from glue.stack import fakesnow_gaps as gaps
+from glue.stack import snowflake_batch
 from glue.stack.snowflake_columns import Column, insert
 from glue.stack.snowflake_roles import Roles
 from glue.stack.snowflake_store import SessionStore
-from glue.stack.snowflake_turns import AUTO_SUSPEND_S, Warehouse
+from glue.stack.snowflake_turns import AUTO_SUSPEND_S, LOOKS, Warehouse, WriteLock
 from glue.stack.snowflake_users import Users
 
 
@@ -25,6 +27,67 @@ def test_it_runs_for_a_minute_after_work() -> None:
     warehouse.work()
     now[0] += AUTO_SUSPEND_S
     assert warehouse.state == "SUSPENDED"
+
+
+class Client:
+    """A session whose client was silent for so long, at each time that it is asked."""
+
+    def __init__(self, *silent_s: float) -> None:
+        self.parameters = {"LOCK_TIMEOUT": 0.5}
+        self.is_detached = False
+        self._silent_s = iter(silent_s)
+
+    @property
+    def silent_s(self) -> float:
+        return next(self._silent_s, 0.0)
+
+    def detach(self) -> None:
+        self.is_detached = True
+
+
+def test_a_client_has_a_moment_to_be_heard_after_the_machine_stood_still() -> None:
+    lock, holder = WriteLock(), Client(30, 30)
+    lock.acquire(holder)
+    with pytest.raises(ProgrammingError, match="LOCK_TIMEOUT"):
+        lock.acquire(Client())
+    assert not holder.is_detached
+
+
+def test_a_client_that_stays_silent_is_detached() -> None:
+    lock, holder = WriteLock(), Client(*[30] * LOOKS)
+    lock.acquire(holder)
+    other = Client()
+    other.parameters["LOCK_TIMEOUT"] = 60
+    lock.acquire(other)
+    assert holder.is_detached
+
+
+def test_the_client_of_a_batch_is_not_silent_between_two_statements() -> None:
+    class Session:
+        busy = 0
+
+        def begin_statement(self) -> None:
+            self.busy += 1
+
+        def end_statement(self) -> None:
+            self.busy -= 1
+
+        def cursor(self):
+            return self
+
+        @property
+        def sfqid(self):
+            assert self.busy
+            return "1"
+
+        def execute(self, *args, **kwargs):
+            pass
+
+        database = schema = "D"
+
+    session = Session()
+    assert b'"success":true' in snowflake_batch._run(session, "BEGIN; COMMIT", ()).body
+    assert not session.busy
 
 
 def test_show_warehouses_tells_of_the_one_asked_for() -> None:
