@@ -28,8 +28,9 @@ from glue.progress import Progress
 from glue.settings import Settings
 
 POLL_S = 0.1
-ELECTED_WITHIN_MS = int(SESSION_TIMEOUT_S * 2000)
-"""A member that is still standing by after so long has an active one beside it."""
+ELECTED_WITHIN_POLLS = int(SESSION_TIMEOUT_S * 2 / POLL_S)
+"""A member that is still standing by after so many has an active one beside it. A time would pass while the
+machine stands still, too."""
 RETRY_S = 0.5
 FLUSH_RETRY_MS = 5_000
 MOST_MINUTES = 150_000
@@ -133,13 +134,14 @@ class Rollup:
 
     def _read(self, *, once: bool, is_final: bool) -> bool:
         """Read until a signal comes; return True when `once` has come to its end."""
-        began = self._clock()
+        waited = 0
         while not self._stop:
             self.step()
+            waited = waited + 1 if self._loader is None else 0
             if once and self._loader is not None and self._source.is_at_end:
                 self._flush(self._loader.rest(is_final=is_final))
                 return True
-            if once and self._loader is None and self._clock() - began > ELECTED_WITHIN_MS:
+            if once and waited > ELECTED_WITHIN_POLLS:
                 raise TapelineError(f"another loader is active in group {self.group}; stop it first")
         return False
 

@@ -28,8 +28,9 @@ from glue.progress import Progress
 from glue.settings import Settings
 
 POLL_S = 0.1
-ELECTED_WITHIN_S = SESSION_TIMEOUT_S * 2
-"""A member that is still standing by after so long has an active one beside it."""
+ELECTED_WITHIN_POLLS = int(SESSION_TIMEOUT_S * 2 / POLL_S)
+"""A member that is still standing by after so many has an active one beside it. A time would pass while the
+machine stands still, too."""
 RETRY_S = 0.5
 FILES_A_COPY = 16
 MOST_FILES = 100
@@ -119,14 +120,15 @@ class RawLoader:
 
     def _read(self, *, once: bool) -> bool:
         """Read until a signal comes; return True when `once` has come to its end."""
-        began = time.monotonic()
+        waited = 0
         while not self._stop:
             self.step()
+            waited = waited + 1 if self._lanes is None else 0
             if once and self._lanes is not None and self._source.is_at_end:
                 self._end_files(self._lanes)
                 self._load(self._lanes)
                 return True
-            if once and self._lanes is None and time.monotonic() - began > ELECTED_WITHIN_S:
+            if once and waited > ELECTED_WITHIN_POLLS:
                 group = self._settings.snowflake_raw_group
                 raise TapelineError(f"another loader is active in group {group}; stop it first")
         return False

@@ -13,13 +13,16 @@ from glue import usage
 from glue.core.bars import Bar
 from glue.deploy.report import Report
 from glue.deploy.steps import start_over
+from glue.io.fact_tables import FactTables
 from glue.io.topic_stats import committed_offsets, written_ms
+from glue.rollup import Rollup
 from glue.settings import Settings
 from tests.conftest import RunningStack
 from tests.processes import (
     BTCUSDT,
     WDC,
     Command,
+    NeverStopped,
     bars_on_topic,
     env_of,
     feed,
@@ -129,6 +132,18 @@ def test_once_leaves_what_has_not_ended_to_the_next_one(
     topic.put(bars[3 * 400 :])
     second = rollup(settings, tmp_path, "--once", "--final")
     assert second.wait() == 0, second.output
+    assert_facts(settings, bars)
+
+
+def test_once_waits_for_its_turn_while_the_machine_stands_still(
+    warehouse: Callable[..., Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings, minutes = warehouse(), count(0, 60_000)
+    bars = walk(2, T, 400)
+    BarTopic(settings).put(bars)
+    loader = Rollup(settings, NeverStopped(), FactTables(settings), clock=lambda: next(minutes))
+    loader.run(once=True, is_final=True)
     assert_facts(settings, bars)
 
 
