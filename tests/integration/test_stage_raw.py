@@ -39,7 +39,8 @@ def warehouse(stack: RunningStack) -> Callable[..., Settings]:
     """Return settings with topics and a database of their own."""
 
     def make(**overrides: Any) -> Settings:
-        settings = stack.settings(**names(f"s{next(NUMBERS)}"), **overrides)
+        # Files end with an hour of the clock, which may do so in any test; with a day it does but once.
+        settings = stack.settings(**names(f"s{next(NUMBERS)}"), snowflake_raw_minutes=1440, **overrides)
         create_raw(settings)
         return settings
 
