@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from glue import connectors as status
 from glue.connectors import MISSING, Channel, look
 from glue.core.bars import Bar
 from glue.core.dead_letters import DeadLetter
@@ -85,6 +86,11 @@ class Deployed:
     def call(self, method: str, path: str = "") -> Any:
         with self.worker as worker:
             return worker.call(method, f"/connectors/{self.name}{path}")
+
+    def is_paused(self) -> bool:
+        """Tell whether connector and task say so, as they do in turn."""
+        found = self.call("GET", "/status")
+        return {part["state"] for part in (found["connector"], *found["tasks"])} == {"PAUSED"}
 
     def rows(self, column: str = "BAR_ID", table: str = "CORE.FACT_TICKS_1S") -> list[Any]:
         sql = f"SELECT {column} FROM {self.settings.snow_database}.{table}"
@@ -386,7 +392,10 @@ def test_bars_refused_without_a_registry_are_told_and_sent_again_once(
     assert refused(core.settings).is_met is True
 
 
-def test_status_tells_state_lag_and_the_committed_offset(core: Deployed) -> None:
+def test_status_tells_state_lag_and_the_committed_offset(
+    core: Deployed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(status, "ANSWERS_WITHIN_MS", 60_000)
     bars = some_bars(20)
     BarTopic(core.settings).put(bars)
     core.wait_for(bars)
@@ -405,6 +414,7 @@ def test_status_tells_state_lag_and_the_committed_offset(core: Deployed) -> None
     assert seen[CORE].waiting_s == 0
 
     core.call("PUT", "/pause")
+    until(core.is_paused, "the pause")  # else its task may still read what comes
     BarTopic(core.settings).put(some_bars(1))
     until(lambda: look(core.settings, with_channels=False)[0].waiting_s > 1, "a record that waits")
     core.call("PUT", "/resume")
