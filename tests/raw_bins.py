@@ -20,10 +20,10 @@ from glue.io.registry import Registry
 from glue.io.snowflake import connect
 from glue.io.transactions import transactional_producer
 from glue.settings import Settings
+from tests.processes import DEADLINE_S
 from tests.warehouse import create_roles, is_near, query
 
 Row = dict[str, Any]
-TIMEOUT_S = 90
 
 
 def create_raw(settings: Settings) -> None:
@@ -60,7 +60,7 @@ class BinTopic:
                 self._produce(tick_bin)
             for symbol in watermark_symbols(self._partitions):
                 self._produce(watermark_record(symbol, part[-1].end_ts_ms, 10, None))
-            self._producer.commit_transaction(TIMEOUT_S)
+            self._producer.commit_transaction(DEADLINE_S)
 
     def _produce(self, tick_bin: TickBin) -> None:
         partition = partition_of(tick_bin.symbol, self._partitions)

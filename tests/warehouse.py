@@ -19,6 +19,7 @@ from glue.io.kafka import client_config, partition_count
 from glue.io.registry import AvroWriter, Registry
 from glue.io.snowflake import connect
 from glue.settings import Settings
+from tests.processes import DEADLINE_S
 
 Row = dict[str, Any]
 USED = ["bar_id", "symbol", "start_ts_ms", "open", "high", "low", "close", "volume", "notional"]
@@ -177,7 +178,7 @@ class BarTopic:
                 partition_of(bar.symbol, self._partitions),
             )
             self._producer.poll(0)
-        assert self._producer.flush(30) == 0
+        assert self._producer.flush(DEADLINE_S) == 0
 
 
 def walk(symbols: int, start_ms: int, seconds: int, every_s: int = 1) -> list[Bar]:

@@ -123,8 +123,8 @@ def test_after_ten_minutes_without_the_warehouse_all_is_written_and_memory_was_b
                 for _ in range(3):
                     loader.step()
                 assert int(str(loader.fields()["held_minutes"])) <= 40 + 5 * 4
+            until(lambda: (loader.step(), proxy.refused)[1], "a refused flush")
             assert loader.fields()["flushes"] == 0
-            assert proxy.refused
             proxy.is_down = False
             deadline = time.monotonic() + 60
             while len(facts(settings, 60)) < 5 * 19 and time.monotonic() < deadline:
