@@ -19,8 +19,8 @@ TOPIC_KEYS = ("topics", "snowflake.topic2table.map", "errors.deadletterqueue.top
 """Where a configuration names topics."""
 TOPIC_SETTINGS = ("agg_output_topic", "kafka_topic_raw", "kafka_topic_dlt", "kafka_topic_connect_dlt")
 POLL_S = 0.5
-RESTARTED_WITHIN_S = 10.0
-"""One that is FAILED for so long after its restart has failed again; until then it may be the old state."""
+RESTARTED_WITHIN_LOOKS = 20
+"""One that is FAILED at so many looks after its restart has failed again; before, it may be the old state."""
 
 
 def read_connectors(folder: Path, settings: Settings) -> dict[str, dict[str, str]]:
@@ -108,8 +108,10 @@ def _set_going(server: Connect, name: str) -> str:
         return f"was {state.held}, resumed: "
     if state is not None and state.has_failed:
         server.restart_failed(name)
-        deadline = time.monotonic() + RESTARTED_WITHIN_S
-        while (now := server.state(name)) is not None and now.has_failed and time.monotonic() < deadline:
+        for _ in range(RESTARTED_WITHIN_LOOKS):  # a time would pass while the worker stands still, too
+            now = server.state(name)
+            if now is None or not now.has_failed:
+                break
             time.sleep(POLL_S)
         return "had failed, restarted: "
     return ""

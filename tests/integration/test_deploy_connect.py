@@ -207,8 +207,19 @@ def test_what_has_failed_is_restarted(worker, capsys, states):
     assert (outcome["state"], outcome["detail"]) == ("exists", "had failed, restarted: runs with 1 task")
 
 
+def test_a_restart_that_is_told_late_is_no_other_failure(worker, monkeypatch, capsys):
+    monkeypatch.setattr(connectors, "POLL_S", 15)  # as if the worker took its time for each answer
+    monkeypatch.setattr(connectors, "time", QuickClock())
+    worker.connectors["bars"] = CONFIG | {"name": "bars"}
+    worker.states, worker.states_once_changed = [["RUNNING", "FAILED"]], [["RUNNING", "RUNNING"]]
+    worker.late = 2
+    assert main(["connect", "--json"]) == 0
+    [outcome] = json.loads(capsys.readouterr().out)
+    assert outcome["detail"] == "had failed, restarted: runs with 1 task"
+
+
 def test_what_fails_again_after_its_restart_is_told(worker, monkeypatch):
-    monkeypatch.setattr(connectors, "RESTARTED_WITHIN_S", 0)
+    monkeypatch.setattr(connectors, "RESTARTED_WITHIN_LOOKS", 1)
     worker.connectors["bars"] = CONFIG | {"name": "bars"}
     worker.states, worker.trace = [["RUNNING", "FAILED"]], TRACE
     with pytest.raises(TapelineError, match=r"caused by: org\.x\.Refused: no such table"):
