@@ -1,6 +1,8 @@
 """Reading a topic from a place to an end, as no member of any group."""
 
 import time
+from collections.abc import Callable
+from typing import TypeVar
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
@@ -8,6 +10,7 @@ from glue.errors import TapelineError
 from glue.io.kafka import REQUEST_TIMEOUT_S, client_config, partition_count, unreachable
 from glue.settings import Settings
 
+T = TypeVar("T")
 OPEN_TRANSACTION_S = 40.0
 """The broker ends a transaction that its producer left open after 15 s (glue.io.transactions); it looks for
 such every ten."""
@@ -42,19 +45,14 @@ def read_oldest(settings: Settings, topic: str, since_ms: int, limit: int) -> li
 
 def spans_since(settings: Settings, topic: str, since_ms: int) -> list[tuple[TopicPartition, int]]:
     """Return of each partition where the records appended since a time begin, and its end."""
-    partitions = range(partition_count(settings, topic))
+    times = [TopicPartition(topic, p, since_ms) for p in range(partition_count(settings, topic))]
     consumer = reader(settings)
     try:
-        starts = consumer.offsets_for_times(
-            [TopicPartition(topic, p, since_ms) for p in partitions], REQUEST_TIMEOUT_S
-        )
         spans = []
-        for start in starts:
-            _, end = consumer.get_watermark_offsets(start, REQUEST_TIMEOUT_S)
+        for start in _answer(settings, lambda: consumer.offsets_for_times(times, REQUEST_TIMEOUT_S)):
+            _, end = _offsets(settings, consumer, start)
             start.offset = start.offset if start.offset >= 0 else end
             spans.append((start, end))
-    except KafkaException:
-        raise unreachable(settings) from None
     finally:
         consumer.close()
     return spans
@@ -131,11 +129,16 @@ def read_from(
 
 def _offsets(settings: Settings, consumer: Consumer, partition: TopicPartition) -> tuple[int, int]:
     """Return the first offset of a partition and the end, as far as the consumer may read."""
+    return _answer(settings, lambda: consumer.get_watermark_offsets(partition, REQUEST_TIMEOUT_S))
+
+
+def _answer(settings: Settings, ask: Callable[[], T]) -> T:
+    """Ask until there is an answer: a busy broker may not have told yet who leads, nor know it itself."""
     deadline = time.monotonic() + REQUEST_TIMEOUT_S
     while True:
         try:
-            return consumer.get_watermark_offsets(partition, REQUEST_TIMEOUT_S)
-        except KafkaException:  # a busy broker may not have told yet who leads
+            return ask()
+        except KafkaException:
             if time.monotonic() > deadline:
                 raise unreachable(settings) from None
             time.sleep(0.1)
