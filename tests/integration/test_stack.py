@@ -355,6 +355,28 @@ def test_a_part_starts_again_when_one_that_it_uses_has_moved_and_only_then(tmp_p
         stack.down(purge=True)
 
 
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_part_that_starts_when_up_is_interrupted_is_stopped_as_well(tmp_path, monkeypatch, signum):
+    monkeypatch.setattr("glue.stack.stack.PARTS", (Used,))
+    started, start = [], processes.start
+
+    def interrupted(*args, **options):
+        started.append(start(*args, **options))
+        signal.raise_signal(signum)
+        return started[0]
+
+    monkeypatch.setattr(processes, "start", interrupted)
+    before = signal.signal(signum, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            Stack(Settings.load(), tmp_path, Lines()).up()
+    finally:
+        signal.signal(signum, before)
+    alive = processes.is_alive(started[0])
+    processes.stop(started, timeout_s=20)
+    assert not alive
+
+
 def test_interrupting_up_stops_what_it_started(tmp_path):
     env = os.environ | {"PYTHONPATH": str(ROOT), "STACK_KAFKA_PORT": "0", "STACK_REGISTRY_PORT": "0"}
     env["STACK_SNOWFLAKE_PORT"] = "0"
