@@ -78,7 +78,7 @@ def test_a_refusal_that_passes_is_waited_for_and_another_is_told(cluster, refusa
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert (asked.returncode, asked.stdout.splitlines()) == (0, told), asked.stderr
