@@ -27,6 +27,8 @@ BTCUSDT = SHARED_DATA / "BTCUSDT_trades_20210108.csv"
 ENV = {"PYTHONPATH": str(ROOT), "LOG_FORMAT": "json", "KSQLDB_URL": ""}
 """Of every command. A ksqlDB server that the tests are given is for the contract suite only."""
 DEADLINE_S = 90.0
+READ_S = 30.0
+"""How long the last lines of a command that has ended may take to be read."""
 
 
 class Command:
@@ -68,7 +70,7 @@ class Command:
             raise AssertionError(
                 f"{self.args} did not end in {deadline_s} s:\n{self.output[-3000:]}"
             ) from None
-        self._reader.join(5)
+        self._reader.join(READ_S)
         return code
 
     def wait_for(self, text: str, deadline_s: float = DEADLINE_S) -> str:
@@ -78,12 +80,13 @@ class Command:
             return next((line for line in list(self._lines) if text in line), None)
 
         until(lambda: found() is not None or not self.is_running, f"{text!r} from {self.args}", deadline_s)
-        time.sleep(0 if found() else 0.2)
+        if not self.is_running:
+            self._reader.join(READ_S)
         line = found()
         assert line is not None, f"{self.args} ended without printing {text!r}:\n{self.output[-3000:]}"
         return line
 
-    def stop(self, sig: signal.Signals = signal.SIGTERM, deadline_s: float = 20) -> int:
+    def stop(self, sig: signal.Signals = signal.SIGTERM, deadline_s: float = DEADLINE_S) -> int:
         """Send a signal, wait, and return the exit code."""
         if self.is_running:
             self._process.send_signal(sig)
