@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
+from hypothesis import HealthCheck
 from hypothesis import settings as property_settings
 
 from glue.deploy import steps
@@ -26,8 +27,11 @@ from tests.processes import own_names
 QUICK_RETENTION = (
     "log.retention.check.interval.ms=1000,log.initial.task.delay.ms=500,log.cleaner.backoff.ms=1000"
 )
-RETENTION_DEADLINE_S = 60
-property_settings.register_profile("tapeline", deadline=None)  # no test is about time
+RETENTION_DEADLINE_S = 120
+START_TIMEOUT_MS = 240_000
+"""Three stacks that start side by side on two cores may take a minute; a hang ends before its test does."""
+PROPERTY = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}  # no test is about time
+property_settings.register_profile("tapeline", **PROPERTY)
 property_settings.load_profile("tapeline")
 
 
@@ -84,7 +88,7 @@ class RunningStack:
             for canary in canaries:
                 partition = TopicPartition(canary.topic, 0)
                 deadline = time.monotonic() + RETENTION_DEADLINE_S
-                while consumer.get_watermark_offsets(partition, timeout=5)[0] < turn:
+                while consumer.get_watermark_offsets(partition, timeout=60)[0] < turn:
                     assert time.monotonic() < deadline, f"retention did not reach {canary.topic}"
                     time.sleep(0.1)
         consumer.close()
@@ -126,6 +130,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
         stack_connect=False,  # for the tests that need it there is the fixture `connect_worker`
         stack_connect_port=0,
         stack_broker_properties=QUICK_RETENTION,
+        stack_start_timeout_ms=START_TIMEOUT_MS,
     )
     state_dir = tmp_path_factory.mktemp("session") / ".tapeline"
     started = Stack(settings, state_dir)

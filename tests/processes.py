@@ -28,7 +28,7 @@ WDC = SHARED_DATA / "WDC_tickbidask_20000.txt"
 BTCUSDT = SHARED_DATA / "BTCUSDT_trades_20210108.csv"
 ENV = {"PYTHONPATH": str(ROOT), "LOG_FORMAT": "json", "KSQLDB_URL": ""}
 """Of every command. A ksqlDB server that the tests are given is for the contract suite only."""
-DEADLINE_S = 90.0
+DEADLINE_S = 180.0
 READ_WITHIN_S = 30.0
 """What a process that has ended printed is read by then; a child of its own may have its output still."""
 

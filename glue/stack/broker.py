@@ -16,7 +16,7 @@ from glue.stack.processes import environment
 
 HEAP_MB = 512
 FORMAT_HEAP_MB = 128
-FORMAT_TIMEOUT_S = 60
+FORMAT_TIMEOUT_S = 120
 PROBE_TIMEOUT_S = 2.0
 
 

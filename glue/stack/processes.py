@@ -3,8 +3,10 @@
 import os
 import signal
 import subprocess
+import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -53,6 +55,26 @@ def start(command: list[str], *, env: Mapping[str, str], home: Path, log: Path) 
             raise TapelineError(f"cannot start {command[0]}: {error}") from None
     _children[child.pid] = child
     return Process(child.pid, psutil.Process(child.pid).create_time())
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Hold SIGINT and SIGTERM back until the block is over."""
+    if threading.current_thread() is not threading.main_thread():  # only that one is interrupted
+        yield
+        return
+    came: list[int] = []
+    before = {
+        signum: signal.signal(signum, lambda number, _: came.append(number))
+        for signum in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler or signal.SIG_DFL)
+        for number in came:
+            signal.raise_signal(number)
 
 
 def is_alive(process: Process) -> bool:

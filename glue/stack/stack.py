@@ -174,11 +174,11 @@ class Stack:
             keys=self._state.keys,
         )
         launch = part.launch(place)
-        process = processes.start(
-            launch.command, env=launch.env, home=home, log=self._state.start_log(part.name)
-        )
-        record.parts[part.name] = Running(process, chosen, dict(place.endpoints))
-        self._state.save(record)
+        log = self._state.start_log(part.name)
+        with processes.uninterrupted():  # else a process might be left of which no record tells
+            process = processes.start(launch.command, env=launch.env, home=home, log=log)
+            record.parts[part.name] = Running(process, chosen, dict(place.endpoints))
+            self._state.save(record)
         self._report.line(f"{part.name}: starting on port {next(iter(chosen.values()))}, pid {process.pid}")
 
     def _choose_ports(self, part: Part, record: Record) -> dict[str, int]:

@@ -26,7 +26,7 @@ from tests.contract.ksqldb import deployed, own_settings
 from tests.contract.model import LATE_MS
 from tests.processes import Command, env_of, lines_of, running
 
-KAFKA_DEADLINE_S = 60.0
+KAFKA_DEADLINE_S = 240.0
 KSQLDB_DEADLINE_S = 240.0
 """A server's first records are slow, and its queries take their time to start."""
 RECORDS_A_TRANSACTION = 500

@@ -20,7 +20,8 @@ from tests.processes import Command, env_of, lines_of
 
 FEED = ["--synthetic", "--historical", "--symbols", "18", "--rate", "100", "--seed", "11"]
 DISTURBED = ["--disorder-ms", "800", "--late-rate", "0.02", "--disturb-seed", "4"]
-SPEED = 4
+SPEED = 2
+"""Leaves a busy machine a minute for the faults of the short feed."""
 FEW_FAULTS, SHORT_S, LONG_S = 6, 120, 900
 """Up to so many faults the short feed is long enough, in seconds of market time; above that the long one."""
 SKEW_MS = 300

@@ -136,8 +136,14 @@ class Pipeline:
 
     def wait_for_data(self, records: int = 200) -> None:
         """Wait until so much more is on ticks.raw: the pipeline has got over what was done to it."""
-        before = self._raw_end()
-        self.wait_until(lambda: self.is_fed or self._raw_end() >= before + records, f"{records} more records")
+        ends: list[int] = []
+
+        def is_there() -> bool:
+            with suppress(KafkaException):  # the broker may be away
+                ends.append(self._raw_end())
+            return self.is_fed or (bool(ends) and ends[-1] >= ends[0] + records)
+
+        self.wait_until(is_there, f"{records} more records")
         assert not self.is_fed, "the feed is too short for so many faults"
 
     def go_on(self, seconds: float) -> None:
@@ -164,12 +170,10 @@ class Pipeline:
             part.close()
 
     def _raw_end(self) -> int:
-        """Return the sum of the end offsets of ticks.raw; 0 while the broker is away."""
-        topic, end = self.settings.kafka_topic_raw, 0
-        with suppress(KafkaException):
-            for partition in range(self.settings.kafka_partitions):
-                end += self._reader.get_watermark_offsets(TopicPartition(topic, partition), 1)[1]
-        return end
+        """Return the sum of the end offsets of ticks.raw."""
+        topic = self.settings.kafka_topic_raw
+        partitions = [TopicPartition(topic, p) for p in range(self.settings.kafka_partitions)]
+        return sum(self._reader.get_watermark_offsets(partition, 1)[1] for partition in partitions)
 
     def told(self, length: int = 3000) -> str:
         """Return the ends of what the parts have printed, all runs of each."""

@@ -7,7 +7,7 @@ from glue.errors import TapelineError
 from glue.intake import now_ms
 from glue.io import bar_feed
 from glue.io.bar_feed import BarFeed, Batch
-from glue.io.kafka import publish
+from glue.io.kafka import partition_counts, publish
 from glue.io.registry import RegistryAway
 from glue.io.topics import ensure_topics
 from glue.settings import Settings
@@ -88,7 +88,8 @@ def test_topics_that_begin_anew_are_noticed(stack: RunningStack) -> None:
     try:
         read_until(feed, 5)
         admin = AdminClient({"bootstrap.servers": settings.kafka_brokers})
-        admin.delete_topics([settings.agg_output_topic])[settings.agg_output_topic].result(10)
+        admin.delete_topics([settings.agg_output_topic])[settings.agg_output_topic].result(60)
+        until(lambda: settings.agg_output_topic not in partition_counts(settings), "the topic to be gone")
 
         def is_there() -> bool:
             try:

@@ -117,7 +117,7 @@ def lines_of(address: str, *what: str) -> list[str]:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert child.returncode == 0, child.stderr

@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka import TopicPartition
 
 from glue.core.binner import Binner
 from glue.core.introduction import Feed
@@ -13,6 +13,7 @@ from glue.core.resume import Base, Position
 from glue.core.watermarks import Rules
 from glue.errors import TapelineError
 from glue.io.kafka import admin_client
+from glue.io.kafka_groups import move_group
 from glue.io.kafka_read import read_to_end
 from glue.io.kafka_sink import KafkaSink
 from glue.io.state_topic import Checkpoint, read_state
@@ -75,13 +76,11 @@ def test_an_engine_that_comes_too_late_for_some_bins_makes_no_bar_from_the_rest_
         whole[f"{tick_bin.symbol}-{tick_bin.start_ts_ms // 1000 * 1000}"] += tick_bin.trade_count
     admin = admin_client(settings)
     if has_committed:
-        at = TopicPartition(settings.kafka_topic_raw, 0, 20, str(bins[10].start_ts_ms))
-        group = ConsumerGroupTopicPartitions(settings.agg_group, [at])
-        for altered in admin.alter_consumer_group_offsets([group]).values():
-            altered.result(10)
+        reached = {0: (20, str(bins[10].start_ts_ms))}
+        move_group(settings, settings.agg_group, "glue.aggregate", settings.kafka_topic_raw, reached)
     middle = read_to_end(settings, settings.kafka_topic_raw)[len(bins) // 2].offset() or 0
     for deleted in admin.delete_records([TopicPartition(settings.kafka_topic_raw, 0, middle)]).values():
-        deleted.result(10)
+        deleted.result(60)
     with running("-m", "glue.aggregate", cwd=tmp_path, env=env) as engine:
         engine.wait_for("fallen out of the retention")
         last = f"{bins[-1].symbol}-{bins[-1].start_ts_ms // 1000 * 1000}"

@@ -6,17 +6,17 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
 import pytest
-from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
+from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 
 from glue.errors import TapelineError
 from glue.io import topics
+from glue.io.kafka_read import offset_ranges, read_to_end
 from glue.io.snowflake import connect
 from glue.io.topics import ensure_topics, recreate_topics
 from glue.settings import Settings
@@ -25,7 +25,7 @@ from glue.stack.__main__ import main
 from glue.stack.part import Launch, Part, answers
 from glue.stack.processes import Process
 from glue.stack.reporter import Reporter
-from tests.conftest import RunningStack
+from tests.conftest import START_TIMEOUT_MS, RunningStack
 from tests.processes import until
 
 pytestmark = pytest.mark.stack
@@ -60,6 +60,7 @@ class OwnStack:
         loaded = Settings.load(
             **({f"stack_{name}_port": 0 for name in ("kafka", "registry", "snowflake")} | settings),
             stack_connect=False,
+            stack_start_timeout_ms=START_TIMEOUT_MS,
         )
         return Stack(loaded, self.state_dir, self.reporter)
 
@@ -68,6 +69,10 @@ class OwnStack:
 
     def states(self):
         return {part.name: part.state for part in self.stack.status()}
+
+    def wait_until_all_are(self, state):
+        """Wait: a part of a busy machine may take longer to answer than `status` waits."""
+        until(lambda: set(self.states().values()) == {state}, f"all parts to be {state}")
 
 
 @pytest.fixture(scope="module")
@@ -105,18 +110,8 @@ def publish(stack, topic, count):
 
 def values(stack, topic):
     """Return all records of partition 0."""
-    config = {"bootstrap.servers": stack.endpoints()["KAFKA_BROKERS"], "group.id": "reader"}
-    consumer = Consumer(config)
-    partition = TopicPartition(topic, 0, OFFSET_BEGINNING)
-    begin, end = consumer.get_watermark_offsets(partition, timeout=10)
-    consumer.assign([partition])
-    found = (
-        [record.value().decode() for record in consumer.consume(end - begin, timeout=30)]
-        if end > begin
-        else []
-    )
-    consumer.close()
-    return found
+    records = read_to_end(stack.settings(), topic)
+    return [record.value().decode() for record in records if record.partition() == 0]
 
 
 def registry(stack):
@@ -190,10 +185,7 @@ def test_what_was_acknowledged_survives_a_kill_of_all_parts(own, monkeypatch, ca
     for name in own.states():
         own.stack.kill(name, signal.SIGKILL)
     monkeypatch.chdir(own.state_dir.parent)
-    deadline = time.monotonic() + 10
-    while set(own.states().values()) != {"died"}:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    own.wait_until_all_are("died")
 
     assert main(["status"]) == 1
     status = capsys.readouterr().out
@@ -203,7 +195,7 @@ def test_what_was_acknowledged_survives_a_kill_of_all_parts(own, monkeypatch, ca
 
     own.stack.up()
 
-    assert own.states() == {"registry": "running", "kafka": "running", "snowflake": "running"}
+    own.wait_until_all_are("running")
     assert "kafka died since the last up" in own.reporter.text
     assert last_line in own.reporter.text
     assert values(own.stack, "ticks.raw")[-5000:] == [str(i) for i in range(5000)]
@@ -213,14 +205,16 @@ def test_what_was_acknowledged_survives_a_kill_of_all_parts(own, monkeypatch, ca
 
 def test_a_hung_part_is_not_called_running(own):
     own.stack.kill("registry", signal.SIGSTOP)
+    expected = {"registry": "unready", "kafka": "running", "snowflake": "running"}
     try:
-        assert own.states() == {"registry": "unready", "kafka": "running", "snowflake": "running"}
+        until(lambda: own.states() == expected, "the others to answer")
     finally:
         own.stack.kill("registry", signal.SIGCONT)
 
 
 def test_down_leaves_nothing_and_up_finds_the_same_ports_topics_and_schemas(own):
     publish(own.stack, "ticks.dlt", 10)
+    written = values(own.stack, "ticks.dlt")
     ids = register(own.stack)
     write_row(own.stack, "stopped")
     found, endpoints = partition_settings(own.stack), own.stack.endpoints()
@@ -245,7 +239,8 @@ def test_down_leaves_nothing_and_up_finds_the_same_ports_topics_and_schemas(own)
 
     assert own.stack.endpoints() == endpoints
     assert partition_settings(own.stack) == found
-    assert values(own.stack, "ticks.dlt") == [str(i) for i in range(10)]
+    assert values(own.stack, "ticks.dlt") == written
+    assert written[-10:] == [str(i) for i in range(10)]
     assert register(own.stack) == ids
     assert "stopped" in rows(own.stack)
 
@@ -262,6 +257,8 @@ def test_a_part_that_dies_while_starting_is_reported_and_what_was_started_is_sto
 
 
 def test_free_ports_are_chosen_when_the_wanted_ones_are_taken(own):
+    publish(own.stack, "ticks.dlt", 10)
+    written = values(own.stack, "ticks.dlt")
     before = {status.name: status.ports for status in own.stack.status()}
     own.stack.down()
     taken = [port for of_part in before.values() for port in of_part.values()]
@@ -275,10 +272,10 @@ def test_free_ports_are_chosen_when_the_wanted_ones_are_taken(own):
         for server in sockets:
             server.close()
 
-    assert set(own.states().values()) == {"running"}
+    own.wait_until_all_are("running")
     assert not set(taken) & {port for of_part in now.values() for port in of_part.values()}
     assert f"port {before['kafka']['broker']} is taken" in own.reporter.text
-    assert kept == [str(i) for i in range(10)]
+    assert kept == written
 
 
 def test_a_port_that_is_lost_between_choice_and_start_is_replaced(own, monkeypatch):
@@ -291,7 +288,7 @@ def test_a_port_that_is_lost_between_choice_and_start_is_replaced(own, monkeypat
 
         status = own.stack.up()
 
-    assert {part.state for part in status} == {"running"}
+    own.wait_until_all_are("running")
     assert lost not in {port for part in status for port in part.ports.values()}
 
 
@@ -355,6 +352,28 @@ def test_a_part_starts_again_when_one_that_it_uses_has_moved_and_only_then(tmp_p
         stack.down(purge=True)
 
 
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_part_that_starts_when_up_is_interrupted_is_stopped_as_well(tmp_path, monkeypatch, signum):
+    monkeypatch.setattr("glue.stack.stack.PARTS", (Used,))
+    started, start = [], processes.start
+
+    def interrupted(*args, **options):
+        started.append(start(*args, **options))
+        signal.raise_signal(signum)
+        return started[0]
+
+    monkeypatch.setattr(processes, "start", interrupted)
+    before = signal.signal(signum, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            Stack(Settings.load(), tmp_path, Lines()).up()
+    finally:
+        signal.signal(signum, before)
+    alive = processes.is_alive(started[0])
+    processes.stop(started, timeout_s=20)
+    assert not alive
+
+
 def test_interrupting_up_stops_what_it_started(tmp_path):
     env = os.environ | {"PYTHONPATH": str(ROOT), "STACK_KAFKA_PORT": "0", "STACK_REGISTRY_PORT": "0"}
     env["STACK_SNOWFLAKE_PORT"] = "0"
@@ -367,18 +386,19 @@ def test_interrupting_up_stops_what_it_started(tmp_path):
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # tests in the background ignore it
     )
     record = tmp_path / ".tapeline" / "stack.json"
-    deadline = time.monotonic() + 60
-    while not (record.exists() and len(parts := json.loads(record.read_text())["parts"]) == 3):
-        assert time.monotonic() < deadline
-        assert up.poll() is None, up.stdout.read()
-        time.sleep(0.02)
 
+    def parts():
+        assert up.poll() is None, up.stdout.read()
+        return json.loads(record.read_text())["parts"] if record.exists() else {}
+
+    until(lambda: len(parts()) == 3, "three parts")
+    started = parts()
     up.send_signal(signal.SIGINT)
-    output, _ = up.communicate(timeout=60)
+    output, _ = up.communicate(timeout=120)
 
     assert up.returncode == 130, output
     assert b"Traceback" not in output
-    for part in parts.values():
+    for part in started.values():
         assert not psutil.pid_exists(part["process"]["pid"])
     assert json.loads(record.read_text())["parts"] == {}
     assert b"stopped registry and kafka and snowflake again" in output
@@ -390,10 +410,7 @@ def start_parent(home: Path) -> tuple[Process, int]:
     """Start a process that SIGTERM does not end, and return it with the pid of its child."""
     script = "trap '' TERM; sleep 600 & echo $! > child; wait; wait"
     process = processes.start(["sh", "-c", script], env={}, home=home, log=home / "log")
-    deadline = time.monotonic() + 10
-    while not (home / "child").exists() or not (home / "child").read_text().strip():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: (home / "child").exists() and (home / "child").read_text().strip(), "the child")
     return process, int((home / "child").read_text())
 
 
@@ -477,10 +494,8 @@ def test_a_topic_that_the_connector_reads_is_emptied_and_its_offsets_go_on(stack
     assert outcome[settings.kafka_topic_raw] == "created"
     assert values(stack.stack, settings.agg_output_topic) == []
     publish(stack.stack, settings.agg_output_topic, 1)
-    consumer = Consumer({"bootstrap.servers": settings.kafka_brokers, "group.id": "offsets"})
-    begin_and_end = consumer.get_watermark_offsets(TopicPartition(settings.agg_output_topic, 0), timeout=10)
-    consumer.close()
-    assert begin_and_end == (7, 8), "offsets never begin at 0 again"
+    found = offset_ranges(settings, [TopicPartition(settings.agg_output_topic, 0)])
+    assert found == [(7, 8)], "offsets never begin at 0 again"
 
 
 def test_only_the_named_topics_are_recreated(stack: RunningStack):
