@@ -14,14 +14,15 @@ import pytest
 
 from tests.processes import ROOT
 
-OFFSET_COMMIT, OFFSET_FETCH = 8, 9
-COORDINATOR_NOT_AVAILABLE, NOT_COORDINATOR, UNKNOWN_MEMBER, NOT_AUTHORIZED = 15, 16, 25, 30
+LIST_OFFSETS, OFFSET_COMMIT, OFFSET_FETCH = 2, 8, 9
+NOT_LEADER, COORDINATOR_NOT_AVAILABLE, NOT_COORDINATOR, UNKNOWN_MEMBER, NOT_AUTHORIZED = 6, 15, 16, 25, 30
 CHILD = """
 import sys
 from confluent_kafka import TopicPartition
 from glue.errors import TapelineError
 from glue.io import kafka_groups
 from glue.io.connect_letters import Redrive
+from glue.io.kafka_read import spans_since
 from glue.io.topic_stats import committed_offsets
 from glue.settings import Settings
 kafka_groups.LEFT_WITHIN_S = 0.5
@@ -34,6 +35,8 @@ def redrive():
     redrive = Redrive(settings, lambda: False, is_dry_run=True)
     redrive.close()
     return redrive.count
+def spans():
+    return [(start.offset, end) for start, end in spans_since(settings, "topic", 1)]
 for do in map(globals().get, sys.argv[2:]):
     try:
         print(do())
@@ -108,6 +111,13 @@ def test_offsets_that_are_refused_are_not_taken_for_moved(cluster, refusals, tol
     address, refuse = cluster
     refuse(OFFSET_COMMIT, *refusals)
     assert lines_of(address, "move", "ask") == told
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_where_records_begin_is_asked_again_while_nobody_leads(cluster, count):
+    address, refuse = cluster
+    refuse(LIST_OFFSETS, *[NOT_LEADER] * count)
+    assert lines_of(address, "spans") == ["[(0, 0), (0, 0)]"]
 
 
 def lines_of(address: str, *what: str) -> list[str]:
