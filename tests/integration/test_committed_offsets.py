@@ -25,12 +25,14 @@ from glue.io.connect_letters import Redrive
 from glue.io.kafka_read import spans_since
 from glue.io.topic_stats import committed_offsets
 from glue.settings import Settings
-kafka_groups.LEFT_WITHIN_S = 0.5
 settings = Settings(_env_file=None, kafka_brokers=sys.argv[1], kafka_topic_connect_dlt="topic")
 def ask():
     return committed_offsets(settings, "group", [TopicPartition("topic", p) for p in range(2)])
 def move():
     return kafka_groups.move_group(settings, "group", "glue.rollup", "topic", {0: (5, ""), 1: (6, "")})
+def move_at_once():
+    kafka_groups.LEFT_WITHIN_S = 0
+    return move()
 def redrive():
     redrive = Redrive(settings, lambda: False, is_dry_run=True)
     redrive.close()
@@ -97,20 +99,25 @@ def test_a_redrive_waits_for_a_coordinator_that_a_new_broker_has_not_yet(cluster
 
 
 @pytest.mark.parametrize(
-    ("refusals", "told"),
+    ("move", "refusals", "told"),
     [
-        ((NOT_COORDINATOR, UNKNOWN_MEMBER, COORDINATOR_NOT_AVAILABLE), ["None", "[5, 6]"]),
-        ((NOT_AUTHORIZED,), ["offsets of group group: Broker: Group authorization failed", "[None, None]"]),
+        ("move", (NOT_COORDINATOR, UNKNOWN_MEMBER, COORDINATOR_NOT_AVAILABLE), ["None", "[5, 6]"]),
         (
+            "move",
+            (NOT_AUTHORIZED,),
+            ["offsets of group group: Broker: Group authorization failed", "[None, None]"],
+        ),
+        (
+            "move_at_once",
             (UNKNOWN_MEMBER,) * 20,
             ["group group is running; stop it first (python -m glue.rollup)", "[None, None]"],
         ),
     ],
 )
-def test_offsets_that_are_refused_are_not_taken_for_moved(cluster, refusals, told):
+def test_offsets_that_are_refused_are_not_taken_for_moved(cluster, move, refusals, told):
     address, refuse = cluster
     refuse(OFFSET_COMMIT, *refusals)
-    assert lines_of(address, "move", "ask") == told
+    assert lines_of(address, move, "ask") == told
 
 
 @pytest.mark.parametrize("count", [1, 3])
