@@ -1,6 +1,7 @@
 """A topic for one reader at a time: the active member of a group, all partitions at once."""
 
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 import structlog
@@ -10,6 +11,7 @@ from glue.errors import TapelineError, TransientError
 from glue.io.kafka import REQUEST_TIMEOUT_S, kafka_error, partition_count
 from glue.io.kafka_engine import CLOSE_TIMEOUT_S, within
 from glue.io.kafka_groups import group_member
+from glue.io.kafka_read import answered
 from glue.settings import Settings
 
 MAX_RECORDS = 10_000
@@ -49,6 +51,7 @@ class ActiveReader:
         on_standby: Callable[[], None],
         max_poll_s: float = MAX_POLL_S,
     ) -> None:
+        self._settings = settings
         self._topic = topic
         self._partitions = partition_count(settings, topic)
         self._on_active = on_active
@@ -145,8 +148,9 @@ class ActiveReader:
             return
         wanted = [TopicPartition(self._topic, p) for p in range(self._partitions)]
         found = {}
-        for committed in consumer.committed(wanted, REQUEST_TIMEOUT_S):
-            first, end = consumer.get_watermark_offsets(committed, REQUEST_TIMEOUT_S)
+        for committed in answered(self._settings, partial(consumer.committed, wanted, REQUEST_TIMEOUT_S)):
+            ends = partial(consumer.get_watermark_offsets, committed, REQUEST_TIMEOUT_S)
+            first, end = answered(self._settings, ends)
             found[committed.partition] = Committed(max(-1, committed.offset), committed.metadata, first, end)
         starts = self._on_active(found)
         consumer.assign([TopicPartition(self._topic, p, offset) for p, offset in starts.items()])

@@ -49,7 +49,7 @@ def spans_since(settings: Settings, topic: str, since_ms: int) -> list[tuple[Top
     consumer = reader(settings)
     try:
         spans = []
-        for start in _answer(settings, lambda: consumer.offsets_for_times(times, REQUEST_TIMEOUT_S)):
+        for start in answered(settings, lambda: consumer.offsets_for_times(times, REQUEST_TIMEOUT_S)):
             _, end = _offsets(settings, consumer, start)
             start.offset = start.offset if start.offset >= 0 else end
             spans.append((start, end))
@@ -129,11 +129,15 @@ def read_from(
 
 def _offsets(settings: Settings, consumer: Consumer, partition: TopicPartition) -> tuple[int, int]:
     """Return the first offset of a partition and the end, as far as the consumer may read."""
-    return _answer(settings, lambda: consumer.get_watermark_offsets(partition, REQUEST_TIMEOUT_S))
+    return answered(settings, lambda: consumer.get_watermark_offsets(partition, REQUEST_TIMEOUT_S))
 
 
-def _answer(settings: Settings, ask: Callable[[], T]) -> T:
-    """Ask until there is an answer: a busy broker may not have told yet who leads, nor know it itself."""
+def answered(settings: Settings, ask: Callable[[], T]) -> T:
+    """Ask until there is an answer: a busy broker may not have told yet who leads, nor know it itself.
+
+    Raises:
+        TransientError: there is none within 10 s.
+    """
     deadline = time.monotonic() + REQUEST_TIMEOUT_S
     while True:
         try:

@@ -22,6 +22,7 @@ from confluent_kafka import TopicPartition
 from glue.errors import TapelineError
 from glue.io import kafka_groups
 from glue.io.connect_letters import Redrive
+from glue.io.kafka_active import ActiveReader
 from glue.io.kafka_read import spans_since
 from glue.io.topic_stats import committed_offsets
 from glue.settings import Settings
@@ -39,6 +40,16 @@ def redrive():
     return redrive.count
 def spans():
     return [(start.offset, end) for start, end in spans_since(settings, "topic", 1)]
+def become_active():
+    found = []
+    def begin(committed):
+        found.extend(committed)
+        return dict.fromkeys(committed, 0)
+    reader = ActiveReader(settings, "topic", "group", begin, lambda: None)
+    while not found:
+        reader.poll(0.1)
+    reader.close()
+    return found
 for do in map(globals().get, sys.argv[2:]):
     try:
         print(do())
@@ -125,6 +136,15 @@ def test_where_records_begin_is_asked_again_while_nobody_leads(cluster, count):
     address, refuse = cluster
     refuse(LIST_OFFSETS, *[NOT_LEADER] * count)
     assert lines_of(address, "spans") == ["[(0, 0), (0, 0)]"]
+
+
+@pytest.mark.parametrize(
+    ("request_kind", "refusals"), [(LIST_OFFSETS, [NOT_LEADER] * 2), (OFFSET_FETCH, [NOT_COORDINATOR] * 2)]
+)
+def test_a_reader_becomes_active_while_nobody_leads(cluster, request_kind, refusals):
+    address, refuse = cluster
+    refuse(request_kind, *refusals)
+    assert lines_of(address, "become_active")[-1] == "[0, 1]"
 
 
 def lines_of(address: str, *what: str) -> list[str]:
