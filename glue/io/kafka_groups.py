@@ -20,7 +20,8 @@ from glue.settings import Settings
 
 SESSION_TIMEOUT_S = 10.0
 """How long a group counts a killed member as one of its own."""
-LEFT_WITHIN_S = SESSION_TIMEOUT_S + 2
+LEFT_WITHIN_S = SESSION_TIMEOUT_S + 5
+"""A busy broker finds out late."""
 WITHOUT_MEMBER = {ConsumerGroupState.EMPTY, ConsumerGroupState.DEAD}
 HAS_MEMBER = {"NON_EMPTY_GROUP", "UNKNOWN_MEMBER_ID"}
 """What the broker says to a deletion and to offsets from outside; perhaps only a killed member is left."""
