@@ -77,11 +77,18 @@ def active_groups(settings: Settings) -> set[str]:
 
 def _groups(settings: Settings) -> list[tuple[str, ConsumerGroupState]]:
     admin = admin_client(settings)  # must live as long as its futures
-    try:
-        listed = admin.list_consumer_groups(request_timeout=REQUEST_TIMEOUT_S).result(REQUEST_TIMEOUT_S)
-    except (KafkaException, TimeoutError):  # whichever of the two is first
-        raise unreachable(settings) from None
-    return [(found.group_id, found.state) for found in listed.valid]
+    deadline = time.monotonic() + REQUEST_TIMEOUT_S
+    while True:
+        try:
+            listed = admin.list_consumer_groups(request_timeout=REQUEST_TIMEOUT_S).result(REQUEST_TIMEOUT_S)
+        except (KafkaException, TimeoutError):  # whichever of the two is first
+            raise unreachable(settings) from None
+        if not listed.errors:
+            return [(found.group_id, found.state) for found in listed.valid]
+        # A broker that hangs or still loads its groups has told of none, which is no exception of the client.
+        if time.monotonic() > deadline:
+            raise unreachable(settings)
+        time.sleep(0.1)
 
 
 def require_stopped(settings: Settings, groups: Mapping[str, str]) -> None:
