@@ -19,7 +19,8 @@ from glue.settings import Settings
 
 SESSION_TIMEOUT_S = 10.0
 """How long a group counts a killed member as one of its own."""
-LEFT_WITHIN_S = SESSION_TIMEOUT_S + 2
+LEFT_WITHIN_S = SESSION_TIMEOUT_S + 5
+"""A busy broker finds out late."""
 WITHOUT_MEMBER = {ConsumerGroupState.EMPTY, ConsumerGroupState.DEAD}
 HAS_MEMBER = {"NON_EMPTY_GROUP", "UNKNOWN_MEMBER_ID"}
 """What the broker says to a deletion and to offsets from outside; perhaps only a killed member is left."""
@@ -77,7 +78,7 @@ def active_groups(settings: Settings) -> set[str]:
 
 def _groups(settings: Settings) -> list[tuple[str, ConsumerGroupState]]:
     admin = admin_client(settings)  # must live as long as its futures
-    deadline = time.monotonic() + LEFT_WITHIN_S
+    deadline = time.monotonic() + REQUEST_TIMEOUT_S
     while True:
         try:
             listed = admin.list_consumer_groups(request_timeout=REQUEST_TIMEOUT_S).result(REQUEST_TIMEOUT_S)

@@ -20,7 +20,6 @@ ASKED: dict[str, Callable[[Settings], object]] = {
 @pytest.fixture
 def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
     monkeypatch.setattr(kafka_groups, "REQUEST_TIMEOUT_S", 0.5)
-    monkeypatch.setattr(kafka_groups, "LEFT_WITHIN_S", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as broker:
         yield Settings.load(kafka_brokers=f"127.0.0.1:{broker.getsockname()[1]}")
 

@@ -25,7 +25,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[SimpleNamespace]:
 
     admin = SimpleNamespace(list_consumer_groups=list_consumer_groups)
     monkeypatch.setattr(kafka_groups, "admin_client", lambda _: admin)
-    monkeypatch.setattr(kafka_groups, "LEFT_WITHIN_S", 0.5)
+    monkeypatch.setattr(kafka_groups, "REQUEST_TIMEOUT_S", 0.5)
     return lists
 
 
