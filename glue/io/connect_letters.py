@@ -11,7 +11,7 @@ from confluent_kafka import KafkaException, Message, TopicPartition
 
 from glue.core.connect_letters import REDRIVEN, Fate, Headers, Letter, Sent, Sorter
 from glue.errors import TapelineError, TransientError
-from glue.io.kafka import REQUEST_TIMEOUT_S, kafka_error, partition_count, partition_counts, unreachable
+from glue.io.kafka import REQUEST_TIMEOUT_S, kafka_error, partition_count, partition_counts
 from glue.io.kafka_groups import SESSION_TIMEOUT_S, group_member
 from glue.io.kafka_read import offset_ranges, read_from, spans_since
 from glue.io.topic_stats import committed
@@ -48,7 +48,7 @@ def unsent_since(settings: Settings, since_ms: int) -> Unsent:
     partitions = [TopicPartition(topic, start.partition) for start, _ in spans]
     count, newest = 0, []
     for (start, end), found in zip(spans, committed(settings, GROUP, partitions), strict=True):
-        sent = Sent.parse(found.offset, found.metadata) if found is not None else Sent()
+        sent = _sent(found)
         lacks = sent.lacks(start.offset, end)
         count += lacks
         if lacks:
@@ -56,6 +56,10 @@ def unsent_since(settings: Settings, since_ms: int) -> Unsent:
             newest += read_from(settings, [TopicPartition(topic, start.partition, last)], [last + 1])
     reasons = {message.timestamp()[1]: _letter(message).reason for message in newest}
     return Unsent(count, reasons[max(reasons)] if reasons else "")
+
+
+def _sent(at: TopicPartition | None) -> Sent:
+    return Sent() if at is None else Sent.parse(at.offset, at.metadata)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +98,9 @@ class Redrive:
             None if is_dry_run else transactional_producer(settings, f"{GROUP}-{self._topic}", is_stopping)
         )
         self._is_open = False
+        found = committed(settings, GROUP, partitions, is_settled=True)
+        self._sent = {p.partition: _sent(at) for p, at in zip(partitions, found, strict=True)}
         self._consumer = group_member(settings, GROUP, max_poll_s=SESSION_TIMEOUT_S)
-        try:
-            offsets = self._consumer.committed(partitions, REQUEST_TIMEOUT_S)
-        except KafkaException:
-            raise unreachable(settings) from None
-        self._sent = {at.partition: Sent.parse(max(0, at.offset), at.metadata) for at in offsets}
         self._sorter = Sorter(self._sent, partition_counts(settings))
         self._spans = dict(
             zip((p.partition for p in partitions), offset_ranges(settings, partitions), strict=True)

@@ -70,12 +70,13 @@ def committed_offsets(settings: Settings, group: str, partitions: list[TopicPart
 
 
 def committed(
-    settings: Settings, group: str, partitions: list[TopicPartition]
+    settings: Settings, group: str, partitions: list[TopicPartition], *, is_settled: bool = False
 ) -> list[TopicPartition | None]:
     """Return what a group has committed for each partition of a topic, as `committed_offsets` does.
 
-    The metadata of the offset come with it. Asked as a consumer that never joins: librdkafka's admin client
-    answers a coordinator that is not ready, as after a broker hung, with a segmentation fault.
+    The metadata of the offset come with it. A transaction that is open is waited for only where `is_settled`.
+    Asked as a consumer that never joins: librdkafka's admin client answers a coordinator that is not ready,
+    as after a broker hung, with a segmentation fault.
 
     Raises:
         TransientError: for 10 s no broker answers, or none is ready to.
@@ -83,8 +84,8 @@ def committed(
     """
     if not group:
         return [None] * len(partitions)
-    # Uncommitted: an open transaction is not waited for.
-    consumer = reader(settings, group=group, isolation_level="read_uncommitted")
+    isolation_level = "read_committed" if is_settled else "read_uncommitted"
+    consumer = reader(settings, group=group, isolation_level=isolation_level)
     deadline = time.monotonic() + REQUEST_TIMEOUT_S
     try:
         while True:

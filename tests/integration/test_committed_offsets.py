@@ -29,6 +29,15 @@ for _ in range(2):
     except TapelineError as error:
         print(error)
 """
+REDRIVE = """
+import sys
+from glue.io.connect_letters import Redrive
+from glue.settings import Settings
+settings = Settings(_env_file=None, kafka_brokers=sys.argv[1], kafka_topic_connect_dlt="topic")
+redrive = Redrive(settings, bool, is_dry_run=True)
+print([chunk.is_news for chunk in redrive.chunks()])
+redrive.close()
+"""
 
 
 @pytest.fixture
@@ -73,12 +82,17 @@ def cluster() -> Iterator[tuple[str, Callable[..., None]]]:
 def test_a_refusal_that_passes_is_waited_for_and_another_is_told(cluster, refusals, told):
     address, refuse = cluster
     refuse(*refusals)
-    asked = subprocess.run(
-        [sys.executable, "-c", ASK, address],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    asked = run(ASK, address)
     assert (asked.returncode, asked.stdout.splitlines()) == (0, told), asked.stderr
+
+
+def test_a_redrive_waits_for_the_coordinator_too(cluster):
+    address, refuse = cluster
+    refuse(NOT_COORDINATOR, COORDINATOR_NOT_AVAILABLE)
+    asked = run(REDRIVE, address)
+    assert (asked.returncode, asked.stdout) == (0, "[]\n"), asked.stderr
+
+
+def run(code: str, address: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", code, address]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
