@@ -29,7 +29,9 @@ def present(name: str, metrics_url: str) -> Iterator[None]:
     me = Presence(name, pid, psutil.Process(pid).create_time(), metrics_url)
     path = RUN_DIR / f"{name}-{pid}.json"
     RUN_DIR.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(msgspec.json.encode(me))
+    half = path.with_suffix(".tmp")
+    half.write_bytes(msgspec.json.encode(me))
+    half.replace(path)  # whoever looks meanwhile sees all of it or nothing
     try:
         yield
     finally:
@@ -40,7 +42,10 @@ def running(run_dir: Path = RUN_DIR) -> list[Presence]:
     """Return the workers that are alive, and forget those that died without saying so."""
     found = []
     for path in sorted(run_dir.glob("*.json")):
-        presence = msgspec.json.decode(path.read_bytes(), type=Presence)
+        try:
+            presence = msgspec.json.decode(path.read_bytes(), type=Presence)
+        except FileNotFoundError:  # it has just ended
+            continue
         try:
             is_alive = psutil.Process(presence.pid).create_time() == presence.create_time
         except psutil.NoSuchProcess:
