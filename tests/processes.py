@@ -83,7 +83,7 @@ class Command:
         assert line is not None, f"{self.args} ended without printing {text!r}:\n{self.output[-3000:]}"
         return line
 
-    def stop(self, sig: signal.Signals = signal.SIGTERM, deadline_s: float = 20) -> int:
+    def stop(self, sig: signal.Signals = signal.SIGTERM, deadline_s: float = DEADLINE_S) -> int:
         """Send a signal, wait, and return the exit code."""
         if self.is_running:
             self._process.send_signal(sig)

@@ -14,8 +14,8 @@ import pytest
 
 from tests.processes import ROOT, WDC
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
-DEADLINE_S = 420.0
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(1800)]
+DEADLINE_S = 840.0
 
 
 @pytest.fixture(scope="module")
