@@ -18,6 +18,16 @@ KEEP_SOCKETS = """
         constructor(...args) { super(...args); sockets.push(this); }
     };
 """
+HIDE = """
+    const draw = requestAnimationFrame.bind(globalThis), waiting = [];
+    globalThis.requestAnimationFrame = (frame) => (globalThis.isHidden ? waiting.push(frame) : draw(frame));
+    globalThis.showAgain = () => {
+        isHidden = false;
+        waiting.splice(0).forEach((frame) => draw(frame));
+        return new Promise((done) => draw(() => draw(done)));
+    };
+"""
+"""Lets a page be without frames, as a tab is that is not looked at."""
 SYMBOL = "tapeline.book.value.symbol"
 VIEW = "tapeline.book.value.view"
 COUNT = "tapeline.book.value.bars.length"
@@ -130,6 +140,25 @@ def test_switched_off_and_on_again_the_chart_shows_the_same_time(page: Page, das
     assert page.evaluate(SEEN) == seen
     page.get_by_role("button", name="1 min", exact=True).click()
     page.wait_for_function("tapeline.drawing.isAtEnd()")
+
+
+def test_a_panned_chart_stays_where_it_is_while_its_tab_is_hidden_and_bars_come_late(
+    page: Page, dashboard: Dashboard
+) -> None:
+    symbol = next(symbols)
+    made = dashboard.bars(symbol, range(200, 20, -1))
+    late = [made[150], made[160]]
+    dashboard.publish([bar for bar in made if bar not in late])
+    page.add_init_script(HIDE)
+    show(page, dashboard, symbol)
+    wait_for_bar(page, made[-1])
+    seen = pan(page)
+    page.evaluate("globalThis.isHidden = true")
+    for count, bar in enumerate(late, len(made) - 1):
+        dashboard.publish([bar])
+        until(lambda n=count: page.evaluate(COUNT) == n, "a late bar on the page")  # type: ignore[misc]
+    page.evaluate("showAgain()")
+    assert page.evaluate(SEEN) == seen
 
 
 def test_change_table_and_file_are_of_the_history_however_long_a_tab_is_open(
