@@ -161,6 +161,24 @@ def test_a_panned_chart_stays_where_it_is_while_its_tab_is_hidden_and_bars_come_
     assert page.evaluate(SEEN) == seen
 
 
+def test_a_broken_connection_leaves_no_hole_where_a_tab_has_more_than_the_server_keeps(
+    page: Page, dashboard: Dashboard
+) -> None:
+    symbol = next(symbols)
+    made = dashboard.put(symbol, range(880, 400, -1))
+    page.add_init_script(KEEP_SOCKETS)
+    show(page, dashboard, symbol)
+    page.get_by_role("button", name="15 min", exact=True).click()
+    page.wait_for_function("tapeline.book.value.history === 900")
+    made += dashboard.put(symbol, range(400, 20, -1))
+    wait_for_bar(page, made[-1])
+    assert page.evaluate(COUNT) == len(made)
+    view = page.evaluate(VIEW)
+    cut(page)
+    page.wait_for_function(f"{VIEW} > {view}")
+    assert page.evaluate(COUNT) == len(made)
+
+
 def test_change_table_and_file_are_of_the_history_however_long_a_tab_is_open(
     page: Page, dashboard: Dashboard
 ) -> None:
