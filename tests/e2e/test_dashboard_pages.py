@@ -219,6 +219,9 @@ def test_a_symbol_is_chosen_only_where_one_was_typed_or_pointed_at(page: Page, d
     bottom = "o => o.offsetTop + o.offsetHeight <= o.parentElement.scrollTop + o.parentElement.clientHeight"
     assert chosen.evaluate(bottom) is True
     wanted = chosen.inner_text()
+    dashboard.put("A.Many", range(5, 4, -1))  # it would be the first of the list
+    page.wait_for_timeout(REFRESH_MS * 5)
+    assert chosen.inner_text() == wanted
     page.keyboard.press("Enter")
     page.wait_for_function(f"{SYMBOL} === '{wanted}'")
 
