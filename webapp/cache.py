@@ -97,6 +97,11 @@ class BarCache:
         packed = self._bars.get(symbol)
         return _unpack(symbol, packed, 0) if packed else None
 
+    def known_since(self, symbol: str, since_ms: int) -> int:
+        """Return from when on, in ms and from `since_ms` at the earliest, no bar had to go for newer ones."""
+        oldest = self.oldest(symbol)
+        return oldest.bar.start_ts_ms if oldest and self.is_settled(symbol, since_ms) else since_ms
+
     def revision(self, symbol: str) -> int:
         """Return the revision of the newest change of a symbol, 0 where there is none."""
         return self._revisions.get(symbol, 0)

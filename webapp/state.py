@@ -267,7 +267,7 @@ class Live(rx.State):
             if not self._revision:
                 self._set(feed=self._message([], revision, 0, facts.is_current))
             return
-        since_ms = newest.bar.start_ts_ms - self.history_s * 1000
+        since_ms = hub.cache.known_since(self.symbol, newest.bar.start_ts_ms - self.history_s * 1000)
         bars = hub.cache.bars(self.symbol, since_ms, self._revision)
         self.feed = self._message([row(cached) for cached in bars], revision, since_ms, facts.is_current)
         self._revision = revision

@@ -236,5 +236,5 @@ def drawing(i: int, title: str) -> rx.Component:
         return FactChart.create(label=f"{title}: candles with VWAP", points=Warehouse.points[i])
     names = ["log return", "mean of 20", "lower band", "upper band"]
     return TimeLines.create(
-        title="", names=names, unit="", digits=5, is_apart=False, points=Warehouse.points[i]
+        title="", names=names, unit="%", digits=3, is_apart=False, points=Warehouse.points[i]
     )

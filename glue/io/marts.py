@@ -17,25 +17,32 @@ QUERIES = {
     "Five minutes": "SELECT START_TS AS START, OPEN, HIGH, LOW, CLOSE, VWAP, VOLUME, "
     "TRADE_COUNT AS TICKS FROM CORE.FACT_TICKS_300S WHERE SYMBOL = ? ORDER BY START_TS DESC LIMIT 24",
     "Top movers, 15 minutes": "SELECT MOVER_RANK AS RANK, SYMBOL, FIRST_OPEN, LAST_CLOSE, CHANGE, "
-    "ROUND(CHANGE_PCT, 2) AS CHANGE_PCT, VOLUME, TRADE_COUNT AS TICKS FROM MART.VW_TOP_MOVERS_15M "
+    "CHANGE_PCT, VOLUME, TRADE_COUNT AS TICKS FROM MART.VW_TOP_MOVERS_15M "
     "ORDER BY MOVER_RANK LIMIT 15",
     "Session VWAP": "SELECT SESSION_DATE, OPEN, HIGH, LOW, CLOSE, VWAP, VOLUME, TRADE_COUNT AS TICKS "
     "FROM MART.VW_SESSION_VWAP WHERE SYMBOL = ? ORDER BY SESSION_DATE DESC LIMIT 10",
-    "Volatility bands": "SELECT START_TS AS START, CLOSE, CLOSE_MA_20, LOG_RETURN, "
-    "RETURN_MA_20, RETURN_LOWER_BAND, RETURN_UPPER_BAND FROM MART.VW_VOLATILITY_BANDS WHERE SYMBOL = ? "
+    "Volatility bands": "SELECT START_TS AS START, CLOSE, CLOSE_MA_20, 100 * LOG_RETURN AS LOG_RETURN_PCT, "
+    "100 * RETURN_MA_20 AS MA_20_PCT, 100 * RETURN_LOWER_BAND AS LOWER_BAND_PCT, "
+    "100 * RETURN_UPPER_BAND AS UPPER_BAND_PCT FROM MART.VW_VOLATILITY_BANDS WHERE SYMBOL = ? "
     "ORDER BY START_TS DESC LIMIT 60",
 }
 """By title; a `?` is the symbol."""
 _CANDLES = ("START", "OPEN", "HIGH", "LOW", "CLOSE", "VWAP")
-_BANDS = ("START", "LOG_RETURN", "RETURN_MA_20", "RETURN_LOWER_BAND", "RETURN_UPPER_BAND")
+_BANDS = ("START", "LOG_RETURN_PCT", "MA_20_PCT", "LOWER_BAND_PCT", "UPPER_BAND_PCT")
 DRAWN = {"Minutes": _CANDLES, "Five minutes": _CANDLES, "Volatility bands": _BANDS}
 """Columns that are drawn, the time first."""
 MOST_DECIMALS = 8
 """Those of the columns of facts."""
+PRICES = frozenset(("OPEN", "HIGH", "LOW", "CLOSE", "FIRST_OPEN", "LAST_CLOSE", "CHANGE"))
+LEAST_OF_PRICE = 2
+AVERAGES = frozenset(("VWAP", "CLOSE_MA_20"))
+MORE_OF_AVERAGE = 2
+PERCENT, OF_PERCENT = "_PCT", 2
+_PRICE = "price"
 
 
 class Mart(msgspec.Struct, frozen=True):
-    """One answer, as text for people; numbers without needless zeros."""
+    """One answer, as text for people."""
 
     title: str
     columns: list[str]
@@ -66,9 +73,8 @@ def read_marts(settings: Settings, symbol: str) -> tuple[list[Mart], float]:
                 names = [column.name for column in cursor.description]
                 rows = cursor.fetchall()
                 drawn = [names.index(name) for name in DRAWN.get(title, ())]
-                columns = [name.lower().replace("_", " ") for name in names]
-                by = names.index("SYMBOL") if "SYMBOL" in names else None
-                marts.append(Mart(title, columns, as_text(rows, by), as_points(rows, drawn)))
+                columns = [name.lower().replace("_pct", " %").replace("_", " ") for name in names]
+                marts.append(Mart(title, columns, as_text(names, rows), as_points(rows, drawn)))
         except Error as error:
             raise TapelineError(
                 f"{where(settings)}: {message(error)}; `python -m glue.deploy snowflake` makes it"
@@ -77,20 +83,32 @@ def read_marts(settings: Settings, symbol: str) -> tuple[list[Mart], float]:
     return marts, took_s
 
 
-def as_text(rows: list[Any], by: int | None = None) -> list[list[str]]:
-    """Return rows as text: the numbers of a column with the decimals that one of them needs, eight at most.
+def as_text(names: list[str], rows: list[Any]) -> list[list[str]]:
+    """Return rows as text; `names` are those of the columns.
 
-    Where `by` is the column of the symbol, each symbol's numbers have those that they need.
+    The prices of a symbol have the decimals that one of them needs, two to eight; averages at most two more;
+    percents two; other numbers of a column what one of them needs. Rows without a symbol are of one.
     """
-    needs: defaultdict[tuple[Any, int], int] = defaultdict(int)
-    for row in rows:
-        for i, value in enumerate(row):
+    by = names.index("SYMBOL") if "SYMBOL" in names else None
+    symbols = [None if by is None else row[by] for row in rows]
+    needs: defaultdict[tuple[Any, str], int] = defaultdict(int)
+    for symbol, row in zip(symbols, rows, strict=True):
+        for name, value in zip(names, row, strict=True):
             if isinstance(value, float | Decimal):
-                name = None if by is None else row[by]
-                needs[name, i] = max(needs[name, i], _decimals(value))
+                key = symbol, _kind(name)
+                needs[key] = max(needs[key], _decimals(value))
+
+    def decimals(symbol: Any, name: str) -> int:
+        price = max(LEAST_OF_PRICE, needs[symbol, _PRICE])
+        if name in PRICES:
+            return price
+        if name in AVERAGES:
+            return min(max(price, needs[symbol, name]), price + MORE_OF_AVERAGE)
+        return OF_PERCENT if name.endswith(PERCENT) else needs[symbol, name]
+
     return [
-        [_text(value, needs[None if by is None else row[by], i]) for i, value in enumerate(row)]
-        for row in rows
+        [_text(value, decimals(symbol, name)) for name, value in zip(names, row, strict=True)]
+        for symbol, row in zip(symbols, rows, strict=True)
     ]
 
 
@@ -103,6 +121,10 @@ def _number(value: Any) -> float | None:
     if isinstance(value, datetime):
         return value.replace(tzinfo=UTC).timestamp()
     return None if value is None else float(value)
+
+
+def _kind(name: str) -> str:
+    return _PRICE if name in PRICES else name
 
 
 def _decimals(number: float | Decimal) -> int:

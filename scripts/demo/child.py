@@ -8,9 +8,9 @@ from pathlib import Path
 
 from glue.errors import TapelineError
 
-START_DEADLINE_S = 60.0
+START_DEADLINE_S = 180.0
 RUN_DEADLINE_S = 180.0
-STOP_DEADLINE_S = 15.0
+STOP_DEADLINE_S = 60.0
 TAIL_LINES = 15
 
 

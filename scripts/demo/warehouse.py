@@ -24,7 +24,7 @@ NEWEST = {
 }
 COLUMNS = "SYMBOL, START_TS, OPEN, HIGH, LOW, CLOSE, VWAP, VOLUME, TRADE_COUNT"
 LEFT, RIGHT = ("symbol", "start UTC"), ("open", "high", "low", "close", "vwap", "volume", "ticks")
-WRITTEN_WITHIN_S = 30.0
+WRITTEN_WITHIN_S = 120.0
 POLL_S = 0.5
 
 
@@ -47,7 +47,7 @@ def await_seconds(settings: Settings, before: int) -> None:
     """Wait until CORE.FACT_TICKS_1S has more rows than before.
 
     Raises:
-        TapelineError: it has not within 30 s.
+        TapelineError: it has not within two minutes.
     """
     deadline = time.monotonic() + WRITTEN_WITHIN_S
     while count_of_seconds(settings) <= before:

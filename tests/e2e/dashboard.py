@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, Page
 
 from glue.core.bars import Bar
 from glue.settings import Settings
-from tests.processes import Command, until
+from tests.processes import DEADLINE_S, Command, until
 from tests.unit.dashboard_bars import bar
 from tests.warehouse import BarTopic, query
 
@@ -53,16 +53,23 @@ class Dashboard:
     def put(self, symbol: str, ages: range) -> list[Bar]:
         """Produce such bars and wait until the dashboard has the newest."""
         made = self.bars(symbol, ages)
-        self.topic.put(made)
-        until(lambda: made[-1].start_ts_ms in self.cached(symbol), f"bars of {symbol} in the cache")
+        self.publish(made)
         return made
+
+    def publish(self, made: list[Bar]) -> None:
+        """Produce bars of a symbol and wait until the dashboard has the newest."""
+        newest = made[-1]
+        self.topic.put(made)
+        until(
+            lambda: newest.start_ts_ms in self.cached(newest.symbol), f"bars of {newest.symbol} in the cache"
+        )
 
     def cached(self, symbol: str) -> list[int]:
         return [b["start_ts_ms"] for b in self.get(f"api/bars/{symbol}").get("bars", [])]
 
     def get(self, path: str) -> dict[str, Any]:
         try:
-            with urllib.request.urlopen(self.url + path, timeout=10) as answer:
+            with urllib.request.urlopen(self.url + path, timeout=DEADLINE_S) as answer:
                 return dict(json.load(answer))
         except urllib.error.HTTPError as error:
             with error:
@@ -70,8 +77,9 @@ class Dashboard:
 
 
 def show(page: Page, dashboard: Dashboard, symbol: str) -> None:
+    """Open the page of a symbol and wait until the server has sent what there is of it."""
     page.goto(f"{dashboard.url}?symbol={symbol}")
-    page.wait_for_function("globalThis.tapeline?.drawing")
+    page.wait_for_function(f"globalThis.tapeline?.drawing && tapeline.book.value.symbol === '{symbol}'")
 
 
 def wait_for_bar(page: Page, made: Bar) -> None:
@@ -120,6 +128,7 @@ def put_minutes(settings: Settings, symbol: str, count: int) -> None:
 def tabs(browser: Browser, count: int) -> Iterator[list[Page]]:
     """Open tabs that must not complain on their console, nor ask another host for anything."""
     context = browser.new_context(viewport=DESK, color_scheme="dark")
+    context.set_default_timeout(DEADLINE_S * 1000)
     problems: list[str] = []
     hosts: set[str] = set()
     context.on("console", lambda m: problems.append(m.text) if m.type in ("error", "warning") else None)
@@ -129,5 +138,5 @@ def tabs(browser: Browser, count: int) -> Iterator[list[Page]]:
         yield [context.new_page() for _ in range(count)]
     finally:
         context.close()
-    assert problems == []
-    assert hosts <= {"http://127.0.0.1", "blob:http://127.0.0.1", "data:image", "blob:http"}
+    assert problems == [], problems
+    assert hosts <= {"http://127.0.0.1", "blob:http://127.0.0.1", "data:image", "blob:http"}, hosts

@@ -9,6 +9,7 @@ from playwright.sync_api import Browser, Page
 from glue.settings import Settings
 from tests.conftest import RunningStack
 from tests.e2e.dashboard import REFRESH_MS, Dashboard, put_minutes, show, symbols, tabs, wait_for_bar
+from tests.processes import until
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 KEEP_SOCKETS = """
@@ -17,8 +18,19 @@ KEEP_SOCKETS = """
         constructor(...args) { super(...args); sockets.push(this); }
     };
 """
+HIDE = """
+    const draw = requestAnimationFrame.bind(globalThis), waiting = [];
+    globalThis.requestAnimationFrame = (frame) => (globalThis.isHidden ? waiting.push(frame) : draw(frame));
+    globalThis.showAgain = () => {
+        isHidden = false;
+        waiting.splice(0).forEach((frame) => draw(frame));
+        return new Promise((done) => draw(() => draw(done)));
+    };
+"""
+"""Lets a page be without frames, as a tab is that is not looked at."""
 SYMBOL = "tapeline.book.value.symbol"
 VIEW = "tapeline.book.value.view"
+COUNT = "tapeline.book.value.bars.length"
 SEEN = "JSON.stringify(tapeline.drawing.chart.timeScale().getVisibleRange())"
 
 
@@ -47,26 +59,27 @@ def test_a_warehouse_that_is_away_is_told_and_asked_again(
 ) -> None:
     known, other = next(symbols), next(symbols)
     put_minutes(warehouse, known, 5)
-    page.goto(f"{dashboard.url}?symbol={known}")
+    show(page, dashboard, known)
     page.get_by_role("link", name="Warehouse").click()
     minutes = page.locator("section[aria-label='Minutes']")
     minutes.locator("tbody tr").nth(4).wait_for()
-    page.get_by_role("button", name="Refresh").click()
+    refresh = page.get_by_role("button", name="Refresh")
+    refresh.click()
     page.get_by_text(re.compile(r"asks again from \d\d:\d\d:\d\d on")).wait_for()
     stack.stack.kill("snowflake")
-    alert = page.get_by_text("The warehouse has no answer")
+    alert, asks_later = page.get_by_text("The warehouse has no answer"), page.get_by_text("asks again from")
     try:
         choose(page, other)
         alert.wait_for()
         assert page.get_by_role("combobox", name="Symbol").input_value() == other
         assert minutes.locator("tbody tr").count() == 0
         minutes.get_by_text("not known").wait_for()
+        # A click that comes ten seconds after the answer, as on a slow machine, asks; the next one does not.
+        until(lambda: refresh.click() or asks_later.is_visible(), "a refresh that is put off")
     finally:
         stack.stack.up()
-    page.get_by_role("button", name="Refresh").click()
-    page.get_by_text("asks again from").wait_for()
     page.wait_for_timeout(10_000)
-    page.get_by_role("button", name="Refresh").click()
+    refresh.click()
     alert.wait_for(state="detached")
     minutes.get_by_text("no rows").wait_for()
 
@@ -109,7 +122,7 @@ def test_a_page_that_is_switched_off_stays_as_it_is_when_its_connection_breaks(
     assert page.locator("main").inner_text() == before
     page.get_by_role("switch", name="Auto-refresh").click()
     wait_for_bar(page, made[-1])
-    assert page.evaluate("tapeline.book.value.bars.length") == len(made)
+    assert page.evaluate(COUNT) == len(made)
 
 
 def test_switched_off_and_on_again_the_chart_shows_the_same_time(page: Page, dashboard: Dashboard) -> None:
@@ -125,8 +138,45 @@ def test_switched_off_and_on_again_the_chart_shows_the_same_time(page: Page, das
     switch.click()
     wait_for_bar(page, newest)
     assert page.evaluate(SEEN) == seen
-    page.get_by_role("button", name="1 min").click()
+    page.get_by_role("button", name="1 min", exact=True).click()
     page.wait_for_function("tapeline.drawing.isAtEnd()")
+
+
+def test_a_panned_chart_stays_where_it_is_while_its_tab_is_hidden_and_bars_come_late(
+    page: Page, dashboard: Dashboard
+) -> None:
+    symbol = next(symbols)
+    made = dashboard.bars(symbol, range(200, 20, -1))
+    late = [made[150], made[160]]
+    dashboard.publish([bar for bar in made if bar not in late])
+    page.add_init_script(HIDE)
+    show(page, dashboard, symbol)
+    wait_for_bar(page, made[-1])
+    seen = pan(page)
+    page.evaluate("globalThis.isHidden = true")
+    for count, bar in enumerate(late, len(made) - 1):
+        dashboard.publish([bar])
+        until(lambda n=count: page.evaluate(COUNT) == n, "a late bar on the page")  # type: ignore[misc]
+    page.evaluate("showAgain()")
+    assert page.evaluate(SEEN) == seen
+
+
+def test_a_broken_connection_leaves_no_hole_where_a_tab_has_more_than_the_server_keeps(
+    page: Page, dashboard: Dashboard
+) -> None:
+    symbol = next(symbols)
+    made = dashboard.put(symbol, range(880, 400, -1))
+    page.add_init_script(KEEP_SOCKETS)
+    show(page, dashboard, symbol)
+    page.get_by_role("button", name="15 min", exact=True).click()
+    page.wait_for_function("tapeline.book.value.history === 900")
+    made += dashboard.put(symbol, range(400, 20, -1))
+    wait_for_bar(page, made[-1])
+    assert page.evaluate(COUNT) == len(made)
+    view = page.evaluate(VIEW)
+    cut(page)
+    page.wait_for_function(f"{VIEW} > {view}")
+    assert page.evaluate(COUNT) == len(made)
 
 
 def test_change_table_and_file_are_of_the_history_however_long_a_tab_is_open(
@@ -138,7 +188,7 @@ def test_change_table_and_file_are_of_the_history_however_long_a_tab_is_open(
     wait_for_bar(page, made[-1])
     made += dashboard.put(symbol, range(150, 20, -1))
     wait_for_bar(page, made[-1])
-    assert page.evaluate("tapeline.book.value.bars.length") == 380
+    assert page.evaluate(COUNT) == 380
     shown = [b for b in made if b.start_ts_ms >= made[-1].start_ts_ms - 300_000]
     change = made[-1].close - shown[0].open
     assert f"{abs(change):.2f}" in (page.text_content(".last .change") or "")
@@ -153,7 +203,7 @@ def test_a_symbol_is_chosen_only_where_one_was_typed_or_pointed_at(page: Page, d
     first, many = next(symbols), [f"{next(symbols)}.Many" for _ in range(20)]
     made = dashboard.put(first, range(20, 10, -1))
     for symbol in many:
-        dashboard.topic.put(dashboard.bars(symbol, range(5, 4, -1)))
+        dashboard.put(symbol, range(5, 4, -1))
     show(page, dashboard, first)
     wait_for_bar(page, made[-1])
     box = page.get_by_role("combobox", name="Symbol")
@@ -169,6 +219,9 @@ def test_a_symbol_is_chosen_only_where_one_was_typed_or_pointed_at(page: Page, d
     bottom = "o => o.offsetTop + o.offsetHeight <= o.parentElement.scrollTop + o.parentElement.clientHeight"
     assert chosen.evaluate(bottom) is True
     wanted = chosen.inner_text()
+    dashboard.put("A.Many", range(5, 4, -1))  # it would be the first of the list
+    page.wait_for_timeout(REFRESH_MS * 5)
+    assert chosen.inner_text() == wanted
     page.keyboard.press("Enter")
     page.wait_for_function(f"{SYMBOL} === '{wanted}'")
 
@@ -199,7 +252,7 @@ def test_prices_of_any_size_are_shown_in_full(page: Page, dashboard: Dashboard) 
         made = dashboard.bars(symbol, range(20, 10, -1))
         for bar in made:
             bar.open = bar.high = bar.low = bar.close = price
-        dashboard.topic.put(made)
+        dashboard.publish(made)
     page.add_init_script(f"localStorage['tapeline-watch'] ??= '{tiny},{huge}'")
     show(page, dashboard, tiny)
     page.wait_for_selector(".last .price:text-is('0.00000001')")

@@ -71,11 +71,10 @@ def processes_of(folder: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
-            is_inside = Path(process.cwd()).is_relative_to(folder)
-        except (psutil.Error, OSError):
+            if Path(process.cwd()).is_relative_to(folder) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (psutil.Error, OSError):  # it has just ended, or is another user's
             continue
-        if is_inside and process.status() != psutil.STATUS_ZOMBIE:
-            found.append(process)
     return found
 
 

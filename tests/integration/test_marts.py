@@ -14,6 +14,8 @@ def test_every_question_has_an_answer_of_its_columns(warehouse: Settings) -> Non
     assert [mart.title for mart in marts] == list(QUERIES)
     assert marts[0].columns == ["start", "open", "high", "low", "close", "vwap", "volume", "ticks"]
     assert marts[0].rows == []
+    bands = ["start", "close", "close ma 20", "log return %", "ma 20 %", "lower band %", "upper band %"]
+    assert marts[-1].columns == bands
     assert took_s > 0
 
 

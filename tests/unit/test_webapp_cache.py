@@ -103,6 +103,14 @@ def test_bars_since_a_time():
     assert [cached.bar.start_ts_ms for cached in found] == [T0 + 2000, T0 + 3000]
 
 
+def test_what_is_known_of_a_symbol_begins_with_its_oldest_bar_once_others_had_to_go():
+    assert filled([10, 11]).known_since("WDC", T0) == T0
+    full = filled([9, 10, 11, 12], most=3)
+    assert full.known_since("WDC", T0) == T0 + 10_000
+    assert full.known_since("WDC", T0 + 11_000) == T0 + 11_000
+    assert full.known_since("AAPL", T0) == T0
+
+
 def test_a_cleared_cache_goes_on_counting_revisions():
     cache = filled([1, 2])
     before = cache.revision("WDC")

@@ -163,26 +163,34 @@ def test_the_warehouse_is_asked_again_at_a_flush_and_not_when_five_minutes_are_o
     assert asked == [0.0, 455.0, 755.0, 1055.0, 1355.0, 1655.0, 1955.0]
 
 
-def test_numbers_of_a_column_have_the_decimals_that_one_of_them_needs():
+def test_numbers_have_the_decimals_that_a_trader_expects():
+    names = ["START", "OPEN", "CLOSE", "VWAP", "VOLUME", "TICKS", "LOG_RETURN_PCT"]
     rows = [
-        (datetime(2026, 11, 24, 21, 1), Decimal("189.50000000"), 1795, None, 0.25),  # noqa: DTZ001
-        (date(2026, 11, 24), Decimal("1189.12500000"), 2, Decimal("1.00"), 0.1234567),
+        (datetime(2026, 11, 24, 21, 1), Decimal("189.50000000"), Decimal("189.6"),  # noqa: DTZ001
+         Decimal("189.43217654"), Decimal("4.01230000"), 1795, 0.0123456),
+        (date(2026, 11, 24), Decimal("1189.00000000"), Decimal("1.00"), None, Decimal("2"), 2, None),
+    ]  # fmt: skip
+    assert as_text(names, rows) == [
+        ["2026-11-24T21:01Z", "189.50", "189.60", "189.4322", "4.0123", "1,795", "0.01"],
+        ["2026-11-24", "1,189.00", "1.00", "-", "2.0000", "2", "-"],
     ]
-    assert as_text(rows) == [
-        ["2026-11-24T21:01Z", "189.500", "1,795", "-", "0.2500000"],
-        ["2026-11-24", "1,189.125", "2", "1", "0.1234567"],
-    ]
-    assert as_text([]) == []
+    assert as_text(names, []) == []
+
+
+def test_an_average_has_no_decimals_that_it_does_not_need_and_never_fewer_than_prices():
+    texts = [as_text(["CLOSE", "VWAP"], [(189.125, vwap)])[0][1] for vwap in (189.0, 189.1234, 189.123456)]
+    assert texts == ["189.000", "189.1234", "189.12346"]
 
 
 def test_each_symbol_of_a_table_has_the_decimals_that_it_needs():
+    names = ["RANK", "SYMBOL", "FIRST_OPEN", "LAST_CLOSE", "CHANGE_PCT"]
     rows = [
         (1, "SHIB", Decimal("0.00000001"), Decimal("0.00000003"), 200.0),
-        (2, "AAPL", Decimal("189.20000000"), Decimal("1189.25000000"), 0.25),
+        (2, "AAPL", Decimal("189.20000000"), Decimal("1189.25000000"), 0.2549),
     ]
-    assert as_text(rows, 1) == [
-        ["1", "SHIB", "0.00000001", "0.00000003", "200"],
-        ["2", "AAPL", "189.2", "1,189.25", "0.25"],
+    assert as_text(names, rows) == [
+        ["1", "SHIB", "0.00000001", "0.00000003", "200.00"],
+        ["2", "AAPL", "189.20", "1,189.25", "0.25"],
     ]
 
 

@@ -34,6 +34,7 @@ class Drawing {
     this.volume.priceScale().applyOptions({ scaleMargins: { top: 0.82, bottom: 0 } });
     this.restyle();
     this.decimals = 0;
+    this.held = null;
     this.chart.subscribeCrosshairMove((at) => {
       const start = at.time === undefined ? null : at.time * 1000;
       pointed.set(start === null ? null : (book.value.bars.find((bar) => bar.start_ts_ms === start) ?? null));
@@ -66,17 +67,29 @@ class Drawing {
       }
       return;
     }
-    const seen = change === "merge" && !this.isAtEnd() ? this.chart.timeScale().getVisibleRange() : null;
+    const seen = change === "merge" ? this.heldRange() : null;
     const isThere = seen && bars.length > 0 && seen.to > bars[0].start_ts_ms / 1000;
     this.candles.setData(bars.map(toCandle));
     this.volume.setData(bars.map(toVolume));
     this.vwap.setData(bars.map(toVwap));
-    if (isThere) this.chart.timeScale().setVisibleRange(seen);
+    if (isThere) this.hold(seen);
     else if (seen || change === "reset") this.showLast(seconds);
   }
 
   isAtEnd() {
     return this.chart.timeScale().scrollPosition() >= 0;
+  }
+
+  /** What the viewer went back to look at, null at the end: also one that was set and is not drawn yet. */
+  heldRange() {
+    return this.held ?? (this.isAtEnd() ? null : this.chart.timeScale().getVisibleRange());
+  }
+
+  /** Show a range. The chart obeys at the next frame, which a hidden tab waits for as long as it is hidden. */
+  hold(range) {
+    this.held = range;
+    this.chart.timeScale().setVisibleRange(range);
+    requestAnimationFrame(() => (this.held = null));
   }
 
   /** Move or zoom the view by a share of its width. */
@@ -92,6 +105,7 @@ class Drawing {
     if (!bars.length) return;
     const since = bars.at(-1).start_ts_ms - seconds * 1000;
     const shown = bars.filter((bar) => bar.start_ts_ms > since).length;
+    this.held = null;
     this.chart.priceScale("right").applyOptions({ autoScale: true });
     this.chart.timeScale().setVisibleLogicalRange({ from: bars.length - Math.max(shown, 30), to: bars.length - 1 + RIGHT_BARS });
   }

@@ -9,7 +9,9 @@ export function SymbolPicker({ symbols, isCut, symbol, onPick }) {
   const [text, setText] = useState(null); // null: not being searched
   const [at, setAt] = useState(null); // null: nothing typed, no arrow used
   const list = useRef(null);
-  const found = text === null ? [] : search(symbols, text, isCut);
+  const known = useRef(symbols);
+  if (at === null) known.current = symbols; // while one is chosen none may take its place
+  const found = text === null ? [] : search(known.current, text, isCut);
   const isRefused = found.length === 0 && Boolean(text?.trim()) && !isSymbol(text.trim());
   const pick = (name) => {
     setText(null);

@@ -57,13 +57,13 @@ export const take = (feed) => {
     if (now.symbol !== feed.symbol) pointed.set(null);
     const { symbol, history, view, revision } = feed;
     const isSame = now.bars.length > 0 && now.symbol === symbol && now.history === history;
-    const bars = isSame ? joined(now.bars, rows, feed) : rows;
+    const bars = isSame ? trimmed(joined(now.bars, rows, feed)) : rows;
     book.set({ symbol, history, view, revision, bars, changed: rows, change: isSame ? "merge" : "reset" });
     return true;
   }
   if (feed.view !== now.view || feed.revision <= now.revision) return true;
   if (feed.after !== now.revision) return false;
-  let bars = [...now.bars];
+  const bars = [...now.bars];
   let change = "append";
   for (const bar of rows) {
     const last = bars.at(-1);
@@ -76,14 +76,15 @@ export const take = (feed) => {
     if (!(repeats && at === bars.length - 1)) change = "merge";
     bars.splice(at, repeats ? 1 : 0, bar);
   }
-  if (bars.length > TRIM_AT) {
-    bars = bars.slice(-KEPT_BARS);
-    change = "merge";
-  }
-  book.set({ ...now, revision: feed.revision, bars, changed: rows, change });
+  const newest = trimmed(bars);
+  if (newest !== bars) change = "merge";
+  book.set({ ...now, revision: feed.revision, bars: newest, changed: rows, change });
   measurePaint(rows);
   return true;
 };
+
+/** No more bars than a tab may gather: the newest. */
+const trimmed = (bars) => (bars.length > TRIM_AT ? bars.slice(-KEPT_BARS) : bars);
 
 /**
  * Bars that were there before everything came again: those from before it stay, unless between them was a gap.
