@@ -1,5 +1,6 @@
 """The jar cache against a Maven repository of our own on this machine."""
 
+import gc
 import hashlib
 import io
 import tarfile
@@ -16,6 +17,7 @@ from glue.stack.jars import JarCache, cache_dir
 from glue.stack.locked import LockedFile, write_lock
 from glue.stack.reporter import Reporter
 
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # jgo leaves refused answers open
 JAR = "g.h:a:1", "/g/h/a/1/a-1.jar"
 OTHER = "g.h:b:2", "/g/h/b/2/b-2.jar"
 ARCHIVE = "g.h:c:3:all:tar.gz", "/g/h/c/3/c-3-all.tar.gz"
@@ -80,6 +82,7 @@ def repository(monkeypatch, tmp_path):
     monkeypatch.setattr(download, "RETRY_AFTER_S", 0.0)
     yield repository
     repository.close()
+    gc.collect()  # while what jgo left open may be found
 
 
 @pytest.fixture
