@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
+from glue.files import write_whole
 from glue.settings import STATE_DIR
 
 RUN_DIR = STATE_DIR / "run"
@@ -31,9 +32,7 @@ def present(name: str, metrics_url: str) -> Iterator[None]:
     me = Presence(name, pid, psutil.Process(pid).create_time(), metrics_url)
     path = RUN_DIR / f"{name}-{pid}.json"
     RUN_DIR.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_bytes(msgspec.json.encode(me))
-    part.replace(path)  # whole, for whoever looks at this moment
+    write_whole(path, msgspec.json.encode(me))
     try:
         yield
     finally:

@@ -21,16 +21,12 @@ from glue.intake import now_ms
 from glue.io.bar_progress import BarProgress, KafkaTopics
 from glue.io.fact_tables import JOB, FactTables
 from glue.io.kafka import partition_count
+from glue.io.kafka_active import ELECTED_WITHIN_POLLS, POLL_S
 from glue.io.kafka_bars import KafkaBarSource
-from glue.io.kafka_groups import SESSION_TIMEOUT_S
 from glue.presence import present
 from glue.progress import Progress
 from glue.settings import Settings
 
-POLL_S = 0.1
-ELECTED_WITHIN_POLLS = int(SESSION_TIMEOUT_S * 2 / POLL_S)
-"""A member that is still standing by after so many has an active one beside it. A time would pass while the
-machine stands still, too."""
 RETRY_S = 0.5
 FLUSH_RETRY_MS = 5_000
 MOST_MINUTES = 150_000

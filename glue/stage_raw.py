@@ -17,8 +17,7 @@ from glue.core.usage import Use
 from glue.errors import TapelineError, TransientError
 from glue.intake import now_ms
 from glue.io.kafka import topic_id
-from glue.io.kafka_active import Committed, NotCommitted
-from glue.io.kafka_groups import SESSION_TIMEOUT_S
+from glue.io.kafka_active import ELECTED_WITHIN_POLLS, POLL_S, Committed, NotCommitted
 from glue.io.kafka_raw import KafkaRawSource, RawRecord
 from glue.io.lane import Lane, resumed
 from glue.io.raw_tables import JOB, RawTables
@@ -27,10 +26,6 @@ from glue.presence import present
 from glue.progress import Progress
 from glue.settings import Settings
 
-POLL_S = 0.1
-ELECTED_WITHIN_POLLS = int(SESSION_TIMEOUT_S * 2 / POLL_S)
-"""A member that is still standing by after so many has an active one beside it. A time would pass while the
-machine stands still, too."""
 RETRY_S = 0.5
 FILES_A_COPY = 16
 MOST_FILES = 100

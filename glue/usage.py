@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from glue.core.usage import Use
+from glue.files import write_whole
 from glue.settings import STATE_DIR
 
 USAGE_FILE = STATE_DIR / "warehouse.jsonl"
@@ -40,9 +41,7 @@ def trim(now_ms: int, path: Path = USAGE_FILE) -> None:
     with _locked(path):
         kept = since(now_ms - KEPT_MS, path)
         if kept:
-            new = path.with_suffix(".part")
-            new.write_bytes(b"".join(msgspec.json.encode(use) + b"\n" for use in kept))
-            new.replace(path)
+            write_whole(path, b"".join(msgspec.json.encode(use) + b"\n" for use in kept))
 
 
 @contextmanager

@@ -48,7 +48,7 @@ def unsent_since(settings: Settings, since_ms: int) -> Unsent:
     partitions = [TopicPartition(topic, start.partition) for start, _ in spans]
     count, newest = 0, []
     for (start, end), found in zip(spans, committed(settings, GROUP, partitions), strict=True):
-        sent = Sent.parse(found.offset, found.metadata) if found is not None else Sent()
+        sent = _sent(found)
         lacks = sent.lacks(start.offset, end)
         count += lacks
         if lacks:
@@ -56,6 +56,11 @@ def unsent_since(settings: Settings, since_ms: int) -> Unsent:
             newest += read_from(settings, [TopicPartition(topic, start.partition, last)], [last + 1])
     reasons = {message.timestamp()[1]: _letter(message).reason for message in newest}
     return Unsent(count, reasons[max(reasons)] if reasons else "")
+
+
+def _sent(at: TopicPartition | None) -> Sent:
+    """Read what is committed for a partition."""
+    return Sent() if at is None else Sent.parse(at.offset, at.metadata)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +101,7 @@ class Redrive:
         self._is_open = False
         self._consumer = group_member(settings, GROUP, max_poll_s=SESSION_TIMEOUT_S)
         found = committed(settings, GROUP, partitions, isolation_level="read_committed")
-        self._sent = {
-            place.partition: Sent.parse(at.offset, at.metadata) if at is not None else Sent()
-            for place, at in zip(partitions, found, strict=True)
-        }
+        self._sent = {p.partition: _sent(at) for p, at in zip(partitions, found, strict=True)}
         self._sorter = Sorter(self._sent, partition_counts(settings))
         self._spans = dict(
             zip((p.partition for p in partitions), offset_ranges(settings, partitions), strict=True)

@@ -10,13 +10,17 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from glue.errors import TapelineError, TransientError
 from glue.io.kafka import REQUEST_TIMEOUT_S, kafka_error, partition_count
 from glue.io.kafka_engine import CLOSE_TIMEOUT_S, within
-from glue.io.kafka_groups import group_member
+from glue.io.kafka_groups import SESSION_TIMEOUT_S, group_member
 from glue.io.kafka_read import answered
 from glue.settings import Settings
 
 MAX_RECORDS = 10_000
 MAX_POLL_S = 180.0
 """Writing very much takes the warehouse some seconds, and more while it resumes."""
+POLL_S = 0.1
+ELECTED_WITHIN_POLLS = int(SESSION_TIMEOUT_S * 2 / POLL_S)
+"""A member that is still standing by after so many has an active one beside it. A time would pass while the
+machine stands still, too."""
 ELECTING_PARTITION = 0
 """Who has it reads all partitions, the others stand by."""
 log = structlog.get_logger()

@@ -160,12 +160,11 @@ def _change(settings: Settings, group: str, command: str, change: Callable[[], N
             error = kafka_error(exception)
             if error.name() == "GROUP_ID_NOT_FOUND":
                 return
-            if error.name() not in MAY_PASS or time.monotonic() > deadline:
-                if error.name() in HAS_MEMBER:
-                    raise _is_running(group, command) from None
-                if error.code() < 0 or error.name() in MAY_PASS:  # below 0: of the client itself
-                    raise unreachable(settings) from None
+            if error.code() > 0 and error.name() not in MAY_PASS:  # below 0: of the client itself
                 raise TapelineError(f"offsets of group {group}: {error.str()}") from None
+            if error.code() < 0 or time.monotonic() > deadline:
+                is_running = error.name() in HAS_MEMBER
+                raise (_is_running(group, command) if is_running else unreachable(settings)) from None
             time.sleep(0.1)
         else:
             return

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from snowflake.connector.errors import ProgrammingError
 
+from glue.files import write_whole
 from glue.stack.snowflake_statements import DONE
 from glue.stack.snowflake_users import LoginRefused
 
@@ -134,9 +135,7 @@ class Roles:
         return role in usable & self._all
 
     def _write(self) -> None:
-        fresh = self._file.with_suffix(".new")
-        fresh.write_text(json.dumps(self._granted))
-        fresh.replace(self._file)
+        write_whole(self._file, json.dumps(self._granted).encode())
 
 
 def _name(text: str) -> str:

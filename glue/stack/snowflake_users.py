@@ -12,6 +12,8 @@ from typing import Any
 import jwt
 import msgspec
 
+from glue.files import write_whole
+
 USER, PASSWORD = "TAPELINE", "tapeline"
 BAD_PASSWORD = ("390100", "Incorrect username or password was specified.")
 BAD_TOKEN = ("390303", "Invalid OAuth access token.")
@@ -152,9 +154,7 @@ class Users:
         return keys
 
     def _write(self, keys: dict[str, str]) -> None:
-        fresh = self._file.with_suffix(".new")
-        fresh.write_text(json.dumps(keys))
-        fresh.replace(self._file)
+        write_whole(self._file, json.dumps(keys).encode())
 
 
 def _slots(user: str) -> tuple[str, str]:

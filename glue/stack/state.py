@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from glue.errors import TapelineError
+from glue.files import write_whole
 from glue.settings import ENDPOINTS_FILE
 from glue.stack.processes import Process
 
@@ -94,11 +95,11 @@ class StateDir:
 
     def save(self, record: Record) -> None:
         """Write what runs, whole or not at all."""
-        _write(self._record_file, msgspec.json.format(msgspec.json.encode(record)) + b"\n")
+        write_whole(self._record_file, msgspec.json.format(msgspec.json.encode(record)) + b"\n")
 
     def write_endpoints(self, endpoints: dict[str, str]) -> None:
         """Write where the parts answer; every command's settings read this file."""
-        _write(self.endpoints_file, "".join(f"{k}={v}\n" for k, v in endpoints.items()).encode())
+        write_whole(self.endpoints_file, "".join(f"{k}={v}\n" for k, v in endpoints.items()).encode())
 
     def forget_endpoints(self) -> None:
         """Remove the endpoints file."""
@@ -141,9 +142,3 @@ def folder_lock(folder: Path, on_wait: Callable[[], None]) -> Iterator[None]:
 def _made(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-def _write(file: Path, content: bytes) -> None:
-    fresh = file.with_name(f".{file.name}.{os.getpid()}")
-    fresh.write_bytes(content)
-    fresh.replace(file)

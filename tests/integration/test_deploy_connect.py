@@ -14,21 +14,9 @@ from glue.errors import SettingsError, TapelineError, TransientError
 from glue.io import rest
 from glue.settings import Settings
 from tests.fake_rest import HANGS, LOST, FakeConnect, FakeRest, serving
+from tests.unit.clock import Clock
 
 CONFIG = {"connector.class": "x.Sink", "topics": "ticks.agg.1s", "tasks.max": "1"}
-
-
-class QuickClock:
-    """A clock that goes on only by what is slept: what is to take its time takes none."""
-
-    def __init__(self) -> None:
-        self._now_s = 0.0
-
-    def monotonic(self) -> float:
-        return self._now_s
-
-    def sleep(self, seconds: float) -> None:
-        self._now_s += seconds
 
 
 @pytest.fixture
@@ -131,7 +119,7 @@ def test_a_rebalance_is_waited_for(worker, capsys):
 
 
 def test_a_rebalance_without_end_is_told_as_such(worker, monkeypatch):
-    monkeypatch.setattr(rest, "time", QuickClock())
+    monkeypatch.setattr(rest, "time", Clock())
     worker.times(999, "PUT", (409, {"error_code": 409, "message": "rebalancing"}))
     with pytest.raises(TransientError, match=r"connect/bars\.json: .*409: rebalancing .*REST_TIMEOUT_MS"):
         main(["connect"])
@@ -209,7 +197,7 @@ def test_what_has_failed_is_restarted(worker, capsys, states):
 
 def test_a_restart_that_is_told_late_is_no_other_failure(worker, monkeypatch, capsys):
     monkeypatch.setattr(connectors, "POLL_S", 15)  # as if the worker took its time for each answer
-    monkeypatch.setattr(connectors, "time", QuickClock())
+    monkeypatch.setattr(connectors, "time", Clock())
     worker.connectors["bars"] = CONFIG | {"name": "bars"}
     worker.states, worker.states_once_changed = [["RUNNING", "FAILED"]], [["RUNNING", "RUNNING"]]
     worker.late = 2
@@ -228,7 +216,7 @@ def test_what_fails_again_after_its_restart_is_told(worker, monkeypatch):
 
 
 def test_a_connector_that_never_runs_is_told_after_the_time_limit(worker, monkeypatch):
-    monkeypatch.setattr(connectors, "time", QuickClock())
+    monkeypatch.setattr(connectors, "time", Clock())
     monkeypatch.setenv("REST_TIMEOUT_MS", "30000")
     worker.states = [["RUNNING"]]
     with pytest.raises(TransientError, match=r"does not run after 30 s \(REST_TIMEOUT_MS\): RUNNING"):

@@ -1,4 +1,4 @@
-"""A clock that only a test moves."""
+"""A clock that only a test moves, or what is slept: that takes no time then."""
 
 
 class Clock:
